@@ -1,0 +1,204 @@
+"""The seam between the engine and the kinds: what a reconciler gets, and what it may answer.
+
+A kind is one class with `reconcile(turn)`; it is called for create, change, event, resync and delete alike and never
+asks what changed. It reads the desired state from `turn.obj` and the cache, observes through the fleet, and ends by
+having set `turn.status` and `turn.conditions`; the engine replaces the whole status by one PUT if anything differs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from crds.base import Model
+from controllers.logic.conditions import Conditions
+
+S = TypeVar("S", bound=Model)
+T = TypeVar("T", bound=Model)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """One object of one of our kinds. `namespace` is "" for cluster-scoped kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Obj(Generic[S, T]):
+    """An immutable snapshot of one object as the cache holds it. `spec` and `status` are parsed once per version."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    generation: int
+    created_at: datetime
+    deleting: bool
+    deleted_at: datetime | None
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    finalizers: tuple[str, ...]
+    spec: S
+    status: T
+    raw_status: Mapping[str, Any]
+    """As the API gave it: what the composed status is compared with."""
+
+    @property
+    def namespace(self) -> str:
+        return self.key.namespace
+
+    @property
+    def name(self) -> str:
+        return self.key.name
+
+    def condition(self, type_: str) -> Mapping[str, Any] | None: ...  # type: ignore[empty-body]
+
+    def is_true(self, type_: str) -> bool: ...  # type: ignore[empty-body]
+
+
+class Cache(Protocol):
+    """All objects of all our kinds, fed by the watch and the relist; read from the engine's loop only."""
+
+    def get(self, kind: str, namespace: str, name: str) -> Obj[Any, Any] | None: ...
+
+    def by_uid(self, uid: str) -> Obj[Any, Any] | None: ...
+
+    def all(self, kind: str) -> Iterable[Obj[Any, Any]]: ...
+
+    def referrers(self, key: Key, kind: str | None = None) -> Iterable[Obj[Any, Any]]:
+        """Who names `key` in what `Reconciler.references` returns."""
+
+    def indexed(self, index: str, value: str) -> Iterable[Obj[Any, Any]]:
+        """By a named index that a reconciler declares in `Reconciler.indexes` (say Instance by its UUID)."""
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """Labels of a core Namespace (None: unknown): for NamespaceSet selectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Reconcile this object again after so many seconds, even if nothing happens."""
+
+    after: float
+
+
+class Refused(Exception):
+    """A reconciler's "no": the object waits, and its condition says why. Usable at any depth.
+
+    Sets `type_`=False with reason and message, and Ready=False with the same where `type_` is another. Woken by a
+    change of anything it refers to, by a fleet event, else after `after` seconds (default: the resync interval).
+    `stalled` says that neither a retry nor another object can help (design.md §3). `synced` False also sets
+    Synced=False: our last attempt did not go through.
+    """
+
+    def __init__(
+        self, reason: str, message: str, *, type_: str = "Ready", status: str = "False", after: float | None = None,
+        stalled: bool = False, synced: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(f"{reason}: {message}")
+        self.reason, self.message, self.type_, self.status = reason, message, type_, status
+        self.after, self.stalled, self.synced = after, stalled, synced
+
+
+class Conflict(Exception):
+    """The object changed under us (409, or its uid is another now): dropped silently, reconciled again at once."""
+
+
+class Turn(Protocol[S, T]):
+    """One reconcile of one object. `status` starts as what the API has and may be replaced freely."""
+
+    obj: Obj[S, T]
+    status: T
+    conditions: Conditions
+
+    async def save(self) -> None:
+        """Write the whole status now, if anything differs, before an external call that depends on it (W1, D1).
+        Raises Conflict. `obj` is the written version afterwards."""
+
+    async def ensure_finalizer(self) -> None:
+        """Add `stratiform.dev/finalizer` if it is not there (a write of its own). Raises Conflict."""
+
+    async def release(self) -> None:
+        """Remove our finalizer: the object may go. No status is written after it."""
+
+    def event(self, reason: str, note: str, *, warning: bool = False) -> None:
+        """Emitted once this turn's status is saved; the same reason and note again within an hour is dropped."""
+
+
+class Reconciler(Protocol[S, T]):
+    """One per kind. Stateless but for what can be lost at any moment."""
+
+    kind: str
+    indexes: Mapping[str, Callable[[Obj[Any, Any]], Iterable[str]]]
+    roll_up: bool
+    """Woken (coalesced, at most once in 5 s) when an object that refers to it appears, goes or changes its signal."""
+
+    def references(self, obj: Obj[S, T]) -> Iterable[Key]:
+        """Every object that this one names. Changes of their signal wake this one; deleting them waits for it."""
+
+    def signal(self, obj: Obj[S, T]) -> object:
+        """A comparable summary of what others may care about; others are woken only when it changes. Default:
+        generation, deleting, labels, annotations, Ready's status and reason (`default_signal`)."""
+
+    async def reconcile(self, turn: Turn[S, T]) -> Again | None:
+        """Raises Refused, DriverError, Conflict, ApiError; anything else is a bug and contained."""
+
+
+class Api(Protocol):
+    """Raw requests to the API server for what is not a status or finalizer of the turn's own object."""
+
+    async def create(self, kind: str, namespace: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """None when one of that name exists already (409)."""
+
+    async def get_live(self, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None: ...
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """With a uid precondition. Absent: fine."""
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """Decoded data of a Secret, read live; None if absent. In the operator's namespace only Secrets labelled
+        stratiform.dev/credential=true are returned (raises Refused CredentialNotLabelled)."""
+
+    async def crd_going(self, kind: str) -> bool:
+        """Whether the kind's CRD has a deletionTimestamp, read live (N4)."""
+
+    async def crd_orphans(self, kind: str) -> bool:
+        """Whether the CRD's allow-deletion annotation has the value `orphan` (N4)."""
+
+    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """For the few writes outside our kinds (a Lease, a Namespace's label)."""
+
+
+class Lanes(Protocol):
+    """Bounded thread pools, one per end-point, so that a hung call holds up only its own end-point."""
+
+    async def run(self, lane: str, call: Callable[[], R], *, changes: bool, backend: str, name: str) -> R:
+        """Run a blocking driver call. `changes`: refused (raises NotLeader) unless we hold the Lease safely.
+        Counted in metrics by backend, name and result. Raises Unreachable when the lane is full of hung calls."""
+
+
+class Services(Protocol):
+    """What every reconciler is constructed with."""
+
+    cache: Cache
+    api: Api
+    lanes: Lanes
+    installation: str
+    installations: tuple[str, ...]
+    """Ours first, then installation.takeOver."""
+    namespace: str
+    """The operator's own (stratiform-system)."""
+
+    def now(self) -> datetime:
+        """UTC wall clock."""
+
+    def enqueue(self, key: Key, *, after: float = 0.0, urgent: bool = False) -> None:
+        """From the engine's loop."""
+
+    def enqueue_threadsafe(self, key: Key) -> None: ...

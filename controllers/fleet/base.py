@@ -1,0 +1,92 @@
+"""The seam between the fleet (connections and listings) and the kinds that use it: Host, StoragePool, Instance, Volume.
+
+The fleet opens one EndPoint per Host, lists it whole at regular intervals and on demand, takes its events, and knows
+what was last seen of each instance on each host. It never acts on an instance. Called from the engine's loop only.
+"""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from drivers.base import Action, EndPoint, HostFacts, InstanceFacts
+
+R = TypeVar("R")
+
+
+class Link(enum.StrEnum):
+    CONNECTING = "Connecting"
+    UP = "Up"
+    DOWN = "Down"
+    REFUSED = "Refused"
+    """The host answers and says no: certificate, credentials, nonsense URI."""
+    STRANGER = "Stranger"
+    """Another machine answers at its address (H2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """What the fleet knows of one host now."""
+
+    host: str
+    link: Link
+    since: datetime
+    """When it came into this state (wall clock)."""
+    last_contact: datetime | None
+    """The end of the last call that was answered."""
+    facts: HostFacts | None
+    error: str = ""
+    """In a person's words: what was tried, what was answered."""
+    reason: str = ""
+    """Reason constant of `error`."""
+    instances: Mapping[str, InstanceFacts] | None = None
+    """Of the last whole listing over the present connection, kept up to date by single observations; by UUID.
+    None until the present connection was listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """Whether no copy of an instance can run on any of the hosts asked about (W3c)."""
+
+    clear: bool
+    waiting_for: tuple[str, ...] = ()
+    """Hosts that have not answered in two whole rounds since the last sign; for the condition's message."""
+
+
+class Fleet(Protocol):
+    def view(self, host: str) -> HostView | None: ...
+
+    def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
+        """host → facts, over all hosts whose present connection was listed."""
+
+    async def observe(self, host: str, uuid: str) -> InstanceFacts | None:
+        """Ask the host now about one instance and remember it. Raises DriverError."""
+
+    async def act(self, host: str, uuid: str, action: Action, *, uid: str, sequence: int) -> InstanceFacts | None:
+        """Apply one action over the connection by which the host was last listed, then observe again. The change is
+        remembered as ours (no sign); a Resume is a sign (W3). Raises DriverError; Unreachable when the host has no
+        listed connection. Refused (NotLeader) near the Lease's end."""
+
+    async def call(self, host: str, name: str, call: Callable[[EndPoint], R], *, changes: bool) -> R:
+        """Any other driver call on the host's lane (storage work)."""
+
+    async def long_call(self, host: str, name: str, call: Callable[[EndPoint], R]) -> R:
+        """As `call`, on the host's second lane for transfers that take minutes; changes is implied."""
+
+    def clearance(self, uuid: str, hosts: Iterable[str]) -> Clearance:
+        """W3c from what is known already; pure look-up. See `request_rounds`."""
+
+    def request_rounds(self, zone: str) -> None:
+        """Ask that two whole rounds of listings of the zone's hosts are run soon (shared by all who ask). Instances
+        that wait are enqueued when a round ends (`on_round`)."""
+
+    def note_first_decision(self, uuid: str) -> None:
+        """W3a: this process decided the first placement itself. Ends at a resume or a change we did not make."""
+
+    def decided_first(self, uuid: str) -> bool: ...
+
+    def note_sign(self, uuid: str) -> None:
+        """Something showed that the instance may run: counting of rounds starts again."""
+
+    def hosts_in_zone(self, zone: str) -> Iterable[str]: ...
