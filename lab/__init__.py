@@ -1,5 +1,4 @@
-"""A cloud on one Debian machine: a real control plane and real libvirt hosts, for the demo, the tests and people at home.
+"""A real private cloud on one machine, for the demo, the tests and for trying Stratiform at home.
 
-`python -m lab` is its command line, `lab.controlplane.ControlPlane` and `lab.machines` what tests call. Nothing here
-imports crds, drivers or controllers: those are started as processes, as anybody's installation would.
+It imports nothing of `crds`, `drivers` or `controllers`: it starts them as processes, like any other user.
 """

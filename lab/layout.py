@@ -1,7 +1,8 @@
 """Where a lab's things are: its folder, its networks and its ports, all derived from its name.
 
-Every other module of the lab asks here, so that two labs on one machine never meet. `demo` and `test` have fixed places,
-because examples/ names demo's addresses; other names take the lowest free place at first use and give it back at down.
+Every other module of the lab asks here, so that two labs on one machine never meet. `demo` and `test` have fixed
+places, because examples/ names demo's addresses; other names take the lowest free place at first use and give it back
+at down.
 """
 
 import fcntl
@@ -100,7 +101,7 @@ class Layout:
 
 
 def open_layout(name: str) -> Layout:
-    """The layout of a lab, its place taken at first use. Idempotent; raises LabError for a bad name or no free place."""
+    """The layout of a lab, its place taken at first use. Idempotent; LabError for a bad name or no free place."""
     if not NAME.fullmatch(name):
         raise LabError(f"lab name {name!r}: use at most 12 small letters, digits and dashes, a letter first")
     with _locked():

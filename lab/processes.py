@@ -1,7 +1,7 @@
 """Long-running processes of a lab, each in a session of its own with a pid file, so that only our own are ever killed.
 
-Used by lab.controlplane and lab.demo. A pid file holds the pid and the process's start time: after a reboot, or when the
-kernel gave the number to somebody else, the start time differs and the process counts as gone.
+Used by lab.controlplane and lab.demo. A pid file holds the pid and the process's start time: after a reboot, or when
+the kernel gave the number to somebody else, the start time differs and the process counts as gone.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from lab.errors import LabError
 
 @dataclass(frozen=True)
 class Process:
-    """A named process: where its pid file and its log are. Holds no state itself: any program may look at the same one."""
+    """A named process: where its pid file and its log are. Holds no state: any program may look at the same one."""
 
     name: str
     pid_file: Path

@@ -1,8 +1,8 @@
 """Builds the control plane's programs from Go modules into a cache outside the checkout, only what is missing.
 
-Run as `python -m lab.controlplane.build [--bench] [--helm]` by lab/bootstrap.sh, and asked by lab.controlplane.cluster
-where the programs are. Standard library only: it must run before the virtual environment is there. The cache's folder
-carries the hash of go.sum, so a new version is built beside the old one and two checkouts share what is the same.
+Run as `python -m lab.programs [--bench] [--helm]` by lab/bootstrap.sh, and asked by lab.controlplane.cluster
+where the programs are. Standard library only. The cache's folder carries the hash of go.sum, so a new version is built
+beside the old one and two checkouts share what is the same.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from pathlib import Path
 from lab.errors import LabError, indent
 
 MINIMUM_GO = (1, 24)
-HERE = Path(__file__).resolve().parent
-HELM_MODULE = HERE.parent / "helm"
+CONTROL_PLANE_MODULE = Path(__file__).resolve().parent / "controlplane"
+HELM_MODULE = Path(__file__).resolve().parent / "helm"
 
 
 @dataclass(frozen=True)
 class Program:
-    """One program to build: its package in the module, and about how many packages it compiles (for the progress line)."""
+    """One program to build: its package in the module, and about how many packages it compiles (for the progress)."""
 
     name: str
     package: str
@@ -50,13 +50,13 @@ def cache_root() -> Path:
     return Path(base) / "stratiform"
 
 
-def binaries(module: Path = HERE) -> Path:
+def binaries(module: Path = CONTROL_PLANE_MODULE) -> Path:
     """The cache folder of one Go module's programs; it need not exist yet."""
     digest = hashlib.sha256((module / "go.sum").read_bytes()).hexdigest()[:12]
     return cache_root() / f"{module.name}-{digest}"
 
 
-def ensure(programs: Sequence[Program] = CONTROL_PLANE, module: Path = HERE) -> Path:
+def ensure(programs: Sequence[Program] = CONTROL_PLANE, module: Path = CONTROL_PLANE_MODULE) -> Path:
     """Build the programs that are missing and return their folder. Idempotent; two callers wait for each other.
 
     Blocks for minutes at first (downloads and about 8 minutes of compiling on two cores), milliseconds later.
@@ -82,7 +82,7 @@ def find_go() -> Path:
     found = []
     on_path = shutil.which("go")
     candidates = [Path(on_path)] if on_path else []
-    candidates += [Path("/usr/local/go/bin/go"), *sorted(cache_root().glob("go-*/bin/go"))]
+    candidates += [Path("/usr/local/go/bin/go"), *sorted(cache_root().glob("go-*/go/bin/go"))]
     for candidate in candidates:
         version = _go_version(candidate)
         if version is not None:
@@ -90,7 +90,9 @@ def find_go() -> Path:
             if version >= MINIMUM_GO:
                 return candidate
     wanted = ".".join(map(str, MINIMUM_GO))
-    raise LabError(f"no Go {wanted} or newer ({'; '.join(found) or 'none found'}): run lab/bootstrap.sh, which brings one")
+    raise LabError(
+        f"no Go {wanted} or newer ({'; '.join(found) or 'none found'}): run lab/bootstrap.sh, which brings one"
+    )
 
 
 def _go_version(go: Path) -> tuple[int, int] | None:
@@ -103,7 +105,7 @@ def _go_version(go: Path) -> tuple[int, int] | None:
 
 
 def _environment() -> dict[str, str]:
-    """GOTOOLCHAIN=local: never fetch another toolchain behind our back. GOFLAGS of the user's would change the build."""
+    """GOTOOLCHAIN=local: no other toolchain is fetched behind our back. GOFLAGS of the user's would change the build."""
     return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
@@ -113,7 +115,17 @@ def _download(go: Path, module: Path) -> None:
 
 def _build(go: Path, module: Path, folder: Path, program: Program, counter: str) -> None:
     partial = folder / f".{program.name}.partial"
-    command = [str(go), "build", "-v", "-trimpath", "-ldflags", _link_flags(module), "-o", str(partial), program.package]
+    command = [
+        str(go),
+        "build",
+        "-v",
+        "-trimpath",
+        "-ldflags",
+        _link_flags(module),
+        "-o",
+        str(partial),
+        program.package,
+    ]
     _run(command, module, f"{counter} building {program.name}", expected=program.packages)
     partial.replace(folder / program.name)
 
@@ -124,7 +136,9 @@ def _link_flags(module: Path) -> str:
         return "-s -w"
     variables = {"gitVersion": match[1], "gitMajor": "1", "gitMinor": match[2], "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-    return "-s -w " + " ".join(f"-X {package}.{key}={value}" for package in packages for key, value in variables.items())
+    return "-s -w " + " ".join(
+        f"-X {package}.{key}={value}" for package in packages for key, value in variables.items()
+    )
 
 
 def _run(command: list[str], module: Path, title: str, expected: int | None) -> None:
@@ -144,7 +158,9 @@ def _run(command: list[str], module: Path, title: str, expected: int | None) -> 
                 _show(title, len(lines), expected, now - begun)
     seconds = time.monotonic() - begun
     if process.returncode:
-        raise LabError(f"{title} failed after {seconds:.0f} s ({' '.join(command)}):\n{indent(chr(10).join(lines[-15:]))}")
+        raise LabError(
+            f"{title} failed after {seconds:.0f} s ({' '.join(command)}):\n{indent(chr(10).join(lines[-15:]))}"
+        )
     end = "\r\033[K" if sys.stderr.isatty() else ""
     print(f"{end}{title}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
 
@@ -160,17 +176,18 @@ def _show(title: str, count: int, expected: int | None, seconds: float) -> None:
 
 def main() -> int:
     """Build what the options name. Prints progress on stderr and the folder on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m lab.controlplane.build", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m lab.programs", description=__doc__)
     parser.add_argument("--bench", action="store_true", help="also kube-scheduler, which only make bench needs")
     parser.add_argument("--helm", action="store_true", help="only helm, which only make check needs")
     parser.add_argument("--missing", action="store_true", help="build nothing; exit 1 when something is missing")
+    parser.add_argument("--find-go", action="store_true", help="build nothing; print the Go that would be used")
     options = parser.parse_args()
-    module = HELM_MODULE if options.helm else HERE
+    module = HELM_MODULE if options.helm else CONTROL_PLANE_MODULE
     programs = HELM if options.helm else CONTROL_PLANE + (BENCH if options.bench else ())
     if options.missing:
         return int(not all((binaries(module) / program.name).is_file() for program in programs))
     try:
-        print(ensure(programs, module))
+        print(find_go() if options.find_go else ensure(programs, module))
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

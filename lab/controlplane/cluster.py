@@ -1,7 +1,7 @@
 """A named lab's control plane as processes: up, down, and the faults that tests ask for.
 
-Called by lab.__main__, lab.demo and the fixtures of tests/conftest.py. Everything is found again by pid files and ports,
-so that one program may start it and another stop it.
+Called by lab.__main__, lab.demo and the fixtures of tests/conftest.py. Everything is found again by pid files and
+ports, so that one program may start it and another stop it.
 """
 
 import fcntl
@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.controlplane import build, pki
+from lab import programs
+from lab.controlplane import pki
 from lab.errors import LabError
 from lab.layout import open_layout
 from lab.processes import Process
@@ -23,8 +24,11 @@ STOP_SECONDS = 2.0  # Watches never end by themselves, so a longer wait only cos
 
 
 class ControlPlane:
-    """etcd, API server and controller manager of one lab. Every method is idempotent, blocks until it is done, and raises
-    LabError with the tail of the log that tells why it could not be done."""
+    """etcd, API server and controller manager of one lab.
+
+    Every method is idempotent, blocks until it is done, and raises LabError with the tail of the log that tells why it
+    could not be done.
+    """
 
     def __init__(self, name: str, *, fsync: bool = False) -> None:
         """`fsync`: etcd writes through to the disk, which tests that kill etcd need and others pay for."""
@@ -57,12 +61,15 @@ class ControlPlane:
     @property
     def kubectl(self) -> Path:
         """The program, of the API server's own version."""
-        return build.binaries() / "kubectl"
+        return programs.binaries() / "kubectl"
 
     def up(self) -> None:
-        """Start what does not run and wait until the API server is ready: 3 to 4 s with everything built, 0.1 s when it
-        runs already. Objects of an earlier run are kept unless down() came between."""
-        build.ensure()
+        """Start what does not run and wait until the API server is ready.
+
+        2 to 4 s with everything built, 0.1 s when it runs already. Objects of an earlier run are kept unless down()
+        came between.
+        """
+        programs.ensure()
         with self._locked():
             if not (self.certificates / "server.crt").is_file():
                 pki.write_all(self.certificates, self.url, self.kubeconfig, self.operator_kubeconfig)
@@ -147,7 +154,7 @@ class ControlPlane:
         client, peer = (f"http://127.0.0.1:{port}" for port in (self.layout.etcd_port, self.layout.etcd_peer_port))
         self.etcd.start(
             [
-                str(build.binaries() / "etcd"),
+                str(programs.binaries() / "etcd"),
                 f"--data-dir={self.folder / 'etcd'}",
                 f"--listen-client-urls={client}",
                 f"--advertise-client-urls={client}",
@@ -164,7 +171,7 @@ class ControlPlane:
         service_account_key = self.certificates / "service-account.key"
         self.apiserver.start(
             [
-                str(build.binaries() / "kube-apiserver"),
+                str(programs.binaries() / "kube-apiserver"),
                 f"--etcd-servers=http://127.0.0.1:{self.layout.etcd_port}",
                 "--bind-address=127.0.0.1",
                 # No pod reaches this API server, so there is no address to advertise to them.
@@ -189,7 +196,7 @@ class ControlPlane:
         kubeconfig = self.certificates / "controller-manager.kubeconfig"
         self.controller_manager.start(
             [
-                str(build.binaries() / "kube-controller-manager"),
+                str(programs.binaries() / "kube-controller-manager"),
                 f"--kubeconfig={kubeconfig}",
                 f"--authentication-kubeconfig={kubeconfig}",
                 f"--authorization-kubeconfig={kubeconfig}",

@@ -38,8 +38,10 @@ class Pair:
 
 
 def write_all(folder: Path, url: str, admin: Path, operator: Path) -> None:
-    """Write CA, server and service-account keys into `folder`, and the two kubeconfigs. Takes about 0.2 s; not idempotent:
-    every call makes new keys. The files that a server reads are last, so a half-written folder is seen as such."""
+    """Write CA, server and service-account keys into `folder`, and the two kubeconfigs. Takes about 0.2 s.
+
+    Not idempotent: every call makes new keys. server.crt is written last, so a half-written folder is seen as such.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = _authority()
     server = _signed(authority, "kube-apiserver", server=True)
