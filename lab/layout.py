@@ -1,11 +1,11 @@
 """Where a lab's things are: its folder, its networks and its ports, all derived from its name.
 
 Every other module of the lab asks here, so that two labs on one machine never meet. `demo` and `test` have fixed
-places, because examples/ names demo's addresses; other names take the lowest free place at first use and give it back
-at down.
+places, because examples/ names demo's addresses; other names get the lowest free number at first use and keep it.
 """
 
 import fcntl
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ from lab.errors import LabError
 
 ROOT = Path("/var/lib/stratiform-lab")
 FIXED = {"demo": 0, "test": 1}
-LAST_INDEX = 80
-NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+LAST_INDEX = 82  # 10.(90 + 2 * 82) is 10.254, the last pair of networks.
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 
 
 @dataclass(frozen=True)
@@ -88,52 +88,54 @@ class Layout:
         return self.api_port + 4
 
     def release(self) -> None:
-        """Give the place back when nothing of the lab is left in its folder. Idempotent."""
-        with _locked():
-            if not self.state.is_dir():
-                return
-            left = [path for path in self.state.rglob("*") if not path.is_dir() and path.name != "index"]
-            if left:
-                return
+        """Remove the lab's folder when nothing is left in it but folders. Idempotent."""
+        if self.state.is_dir() and all(path.is_dir() for path in self.state.rglob("*")):
             for path in sorted(self.state.rglob("*"), reverse=True):
-                path.unlink() if not path.is_dir() else path.rmdir()
+                path.rmdir()
             self.state.rmdir()
 
 
 def open_layout(name: str) -> Layout:
-    """The layout of a lab, its place taken at first use. Idempotent; LabError for a bad name or no free place."""
+    """The layout of a lab, its number given at first use. Idempotent; LabError for a bad name or no free number."""
     if not NAME.fullmatch(name):
-        raise LabError(f"lab name {name!r}: use at most 12 small letters, digits and dashes, a letter first")
-    with _locked():
-        layout = Layout(name, _index(name))
-        for folder in (layout.state, layout.logs):
-            folder.mkdir(parents=True, exist_ok=True)
-        (layout.state / "index").write_text(f"{layout.index}\n")
-        return layout
+        raise LabError(f"lab name {name!r}: use at most 20 lower-case letters, digits and dashes, as in 'demo'")
+    layout = Layout(name, lab_index(name))
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    return layout
 
 
 def known_labs() -> list[str]:
     """Names of the labs that have a folder on this machine."""
-    return sorted(path.parent.name for path in ROOT.glob("*/index"))
+    return sorted(path.name for path in ROOT.glob("*") if path.is_dir())
 
 
-def _index(name: str) -> int:
+def lab_index(name: str) -> int:
+    """The number of this lab: the same for ever once given, so that addresses in a person's files stay right."""
     if name in FIXED:
         return FIXED[name]
-    taken = {path.parent.name: int(path.read_text()) for path in ROOT.glob("*/index")}
-    if name in taken:
-        return taken[name]
-    free = set(range(len(FIXED), LAST_INDEX + 1)) - set(taken.values())
-    if not free:
-        raise LabError(f"no place left for lab {name}: {len(taken)} labs are there; take one down (python -m lab list)")
-    return min(free)
+    registry = ROOT / "labs.json"
+    with locked("registry"):
+        known: dict[str, int] = json.loads(registry.read_text()) if registry.exists() else {}
+        if name in known:
+            return known[name]
+        if len(known) > LAST_INDEX - len(FIXED):
+            known = {other: number for other, number in known.items() if (ROOT / other).exists()}
+        free = set(range(len(FIXED), LAST_INDEX + 1)) - set(known.values())
+        if not free:
+            raise LabError(f"no addresses left for lab {name!r}: {len(known)} labs are up; take one down first")
+        known[name] = min(free)
+        draft = registry.with_suffix(".new")
+        draft.write_text(json.dumps(known, indent=1) + "\n")
+        draft.replace(registry)
+        return known[name]
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
+def locked(name: str) -> Iterator[None]:
+    """Hold a named lock of this machine's labs. Blocks while another process holds it; LabError without root."""
     try:
         ROOT.mkdir(parents=True, exist_ok=True)
-        stream = (ROOT / ".lock").open("w")
+        stream = (ROOT / f".{name}.lock").open("w")
     except PermissionError as error:
         raise LabError(f"a lab needs root: {error.filename}: {error.strerror}") from None
     with stream:

@@ -6,10 +6,10 @@ the kernel gave the number to somebody else, the start time differs and the proc
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,27 +74,37 @@ class Process:
         self._send(signal.SIGCONT)
 
     def _end(self, first: signal.Signals, grace_seconds: float) -> None:
-        self._send(first)
-        self._send(signal.SIGCONT)
-        if not self._gone_within(grace_seconds):
-            self._send(signal.SIGKILL)
-            if not self._gone_within(10.0):
-                raise LabError(f"{self.name} (pid {self.pid()}) does not end, not even by SIGKILL; see {self.log}")
+        with self._handle() as handle:
+            if handle is not None:
+                for number, seconds in ((first, grace_seconds), (signal.SIGKILL, 10.0)):
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(handle, number)
+                        signal.pidfd_send_signal(handle, signal.SIGCONT)
+                    # Readable when the last thread is gone and with it every open port; a zombie leader is too early.
+                    if select.select([handle], [], [], seconds)[0]:
+                        break
+                else:
+                    raise LabError(f"{self.name} (pid {self.pid()}) does not end, not even by SIGKILL; see {self.log}")
         self.pid_file.unlink(missing_ok=True)
 
     def _send(self, number: signal.Signals) -> None:
-        pid = self.pid()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        with self._handle() as handle, contextlib.suppress(ProcessLookupError):
+            if handle is not None:
+                signal.pidfd_send_signal(handle, number)
 
-    def _gone_within(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while self.pid() is not None:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.02)
-        return True
+    @contextlib.contextmanager
+    def _handle(self) -> Iterator[int | None]:
+        """A pidfd of the process, which never names another one; None when it is gone."""
+        pid = self.pid()
+        try:
+            handle = None if pid is None else os.pidfd_open(pid)
+        except ProcessLookupError:
+            handle = None
+        try:
+            yield handle if self.pid() == pid else None
+        finally:
+            if handle is not None:
+                os.close(handle)
 
 
 _children: list[subprocess.Popen[bytes]] = []

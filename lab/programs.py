@@ -105,7 +105,7 @@ def _go_version(go: Path) -> tuple[int, int] | None:
 
 
 def _environment() -> dict[str, str]:
-    """GOTOOLCHAIN=local: no other toolchain is fetched behind our back. GOFLAGS of the user's would change the build."""
+    """GOTOOLCHAIN=local: no other toolchain is fetched behind our back. The user's GOFLAGS would change the build."""
     return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 

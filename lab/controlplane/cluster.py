@@ -4,7 +4,6 @@ Called by lab.__main__, lab.demo and the fixtures of tests/conftest.py. Everythi
 ports, so that one program may start it and another stop it.
 """
 
-import fcntl
 import http.client
 import shutil
 import ssl
@@ -16,7 +15,7 @@ from pathlib import Path
 from lab import programs
 from lab.controlplane import pki
 from lab.errors import LabError
-from lab.layout import open_layout
+from lab.layout import locked, open_layout
 from lab.processes import Process
 
 READY_SECONDS = 120.0
@@ -225,8 +224,5 @@ class ControlPlane:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One up or down of this lab at a time, whichever program asks."""
-        self.layout = open_layout(self.name)  # Its place was given back if down() came before.
-        lock = self.layout.state / "index"
-        with lock.open("r") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with locked(f"controlplane-{self.name}"):
             yield
