@@ -536,6 +536,12 @@ class Storage(Protocol):
         """Stream the image through checksum, inspector and bounds into the pool (design.md §5). Long: blocks until
         done; `progress` may raise to give up. A failed copy is deleted. Raises BadImage, Unreachable, NoSpace."""
 
+    def copy_image(
+        self, source: PoolDefinition, disk: str, pool: PoolDefinition, definition: DiskDefinition
+    ) -> DiskFacts:
+        """Copy the verified image `disk` of one connected pool (an image store) to another, as a base image there.
+        Long: blocks until done. Marks and idempotence as `create_disk`; a failed copy is deleted."""
+
     def resize_disk(self, pool: PoolDefinition, disk: str, size: int) -> DiskFacts:
         """Grow a disk that no guest runs on (a running one: `GrowDisk`). Smaller or equal: nothing."""
 
