@@ -1,9 +1,9 @@
 """How a field of a kind is declared: what it means, whether it may change, and how it is bounded.
 
 Every kind's model is written with these few words, so that one declaration gives the text of `kubectl explain`, the
-bounds of the structural schema and the CEL rule that guards the mark. All of it is schema only: parsing an object in the
-controllers checks types and nothing else, because the API server has checked the rest already. Called by the kinds;
-read by `crds.schema`.
+bounds of the structural schema and the CEL rule that guards the mark. All of it is schema only: parsing an object in
+the controllers checks types and nothing else, because the API server has checked the rest already. Called by the
+kinds; read by `crds.schema`.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,6 @@ from crds.base import (
     DEDICATED_TO,
     AllocationState,
     AskedQuantity,
-    Capacity,
     Model,
     NameRef,
     NamespaceSet,
@@ -16,10 +15,10 @@ from crds.base import (
     Quantity,
     SecretRef,
     StatusModel,
-    Summary,
     Time,
     at_least,
 )
+from crds.capacity import Capacity, Summary
 from crds.fields import (
     Identifier,
     Rule,

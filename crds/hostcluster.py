@@ -12,17 +12,15 @@ from crds.base import (
     NO_NAMESPACES,
     AllocationState,
     Architecture,
-    Capacity,
-    Children,
     Hypervisor,
     Model,
     NameRef,
     NamespaceSet,
     SecretRef,
     StatusModel,
-    Summary,
     Time,
 )
+from crds.capacity import Capacity, Children, Summary
 from crds.fields import (
     Identifier,
     Label,

@@ -7,14 +7,12 @@ from crds.base import (
     ALLOCATION_STATE,
     DEDICATED_TO,
     AllocationState,
-    Capacity,
-    Children,
     Model,
     NameRef,
     NamespaceSet,
     StatusModel,
-    Summary,
 )
+from crds.capacity import Capacity, Children, Summary
 from crds.fields import about, immutable, live
 
 

@@ -7,15 +7,14 @@ from crds.base import (
     NO_NAMESPACES,
     AllocationState,
     AskedQuantity,
-    Capacity,
     Model,
     NameRef,
     NamespaceSet,
     SecretRef,
     StatusModel,
-    Summary,
     at_least,
 )
+from crds.capacity import Capacity, Summary
 from crds.fields import Cidr, Identifier, Uuid, about, between, immutable, live, set_list, text
 from crds.storagepool import PoolClaim
 

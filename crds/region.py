@@ -2,7 +2,11 @@
 
 from typing import Annotated
 
-from crds.base import Capacity, Children, Model, StatusModel, Summary
+from crds.base import (
+    Model,
+    StatusModel,
+)
+from crds.capacity import Capacity, Children, Summary
 from crds.fields import Sentence, about, live
 
 

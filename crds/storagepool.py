@@ -8,18 +8,16 @@ from crds.base import (
     NO_NAMESPACES,
     AllocationState,
     AskedQuantity,
-    Capacity,
-    Children,
     Model,
     NameRef,
     NamespaceSet,
     Orphan,
     SecretRef,
     StatusModel,
-    Summary,
     Time,
     at_least,
 )
+from crds.capacity import Capacity, Children, Summary
 from crds.fields import (
     Identifier,
     Name,

@@ -7,14 +7,12 @@ from crds.base import (
     ALLOCATION_STATE,
     DEDICATED_TO,
     AllocationState,
-    Capacity,
-    Children,
     Model,
     NameRef,
     NamespaceSet,
     StatusModel,
-    Summary,
 )
+from crds.capacity import Capacity, Children, Summary
 from crds.fields import Address, Label, about, atomic_list, immutable, live, map_list, set_list, text
 
 VlanRange = Annotated[str, text(9, least=1, pattern=r"^[1-9][0-9]{0,3}(-[1-9][0-9]{0,3})?$")]
