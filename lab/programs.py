@@ -20,14 +20,13 @@ from pathlib import Path
 
 from lab.errors import LabError, indent
 
-MINIMUM_GO = (1, 24)
 CONTROL_PLANE_MODULE = Path(__file__).resolve().parent / "controlplane"
 HELM_MODULE = Path(__file__).resolve().parent / "helm"
 
 
 @dataclass(frozen=True)
 class Program:
-    """One program to build: its package in the module, and about how many packages it compiles (for the progress)."""
+    """One program to build: its package in the module, and how many packages it has at most to compile."""
 
     name: str
     package: str
@@ -35,13 +34,13 @@ class Program:
 
 
 CONTROL_PLANE = (
-    Program("etcd", "go.etcd.io/etcd/server/v3", 640),
-    Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", 960),
-    Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 1900),
-    Program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 2000),
+    Program("etcd", "go.etcd.io/etcd/server/v3", 562),
+    Program("kubectl", "k8s.io/kubernetes/cmd/kubectl", 888),
+    Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 1947),
+    Program("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", 2323),
 )
-BENCH = (Program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 1700),)
-HELM = (Program("helm", "helm.sh/helm/v3/cmd/helm", 1200),)
+BENCH = (Program("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", 1384),)
+HELM = (Program("helm", "helm.sh/helm/v3/cmd/helm", 964),)
 
 
 def cache_root() -> Path:
@@ -70,15 +69,17 @@ def ensure(programs: Sequence[Program] = CONTROL_PLANE, module: Path = CONTROL_P
         fcntl.flock(lock, fcntl.LOCK_EX)
         missing = [program for program in programs if not (folder / program.name).is_file()]
         if missing:
-            go = find_go()
+            go = find_go(module)
             _download(go, module)
             for number, program in enumerate(missing, 1):
                 _build(go, module, folder, program, f"[{number}/{len(missing)}]")
     return folder
 
 
-def find_go() -> Path:
-    """A Go that is new enough: on the PATH, in /usr/local/go, or the one that bootstrap.sh put into the cache."""
+def find_go(module: Path) -> Path:
+    """A Go that the module accepts: on the PATH, in /usr/local/go, or the one that bootstrap.sh put into the cache."""
+    asked = re.search(r"^go (\d+)\.(\d+)", (module / "go.mod").read_text(), re.MULTILINE)
+    minimum = (int(asked[1]), int(asked[2])) if asked else (1, 24)
     found = []
     on_path = shutil.which("go")
     candidates = [Path(on_path)] if on_path else []
@@ -87,12 +88,10 @@ def find_go() -> Path:
         version = _go_version(candidate)
         if version is not None:
             found.append(f"{candidate} is {version[0]}.{version[1]}")
-            if version >= MINIMUM_GO:
+            if version >= minimum:
                 return candidate
-    wanted = ".".join(map(str, MINIMUM_GO))
-    raise LabError(
-        f"no Go {wanted} or newer ({'; '.join(found) or 'none found'}): run lab/bootstrap.sh, which brings one"
-    )
+    seen = "; ".join(found) or "none found"
+    raise LabError(f"no Go {minimum[0]}.{minimum[1]} or newer ({seen}): run lab/bootstrap.sh, which brings one")
 
 
 def _go_version(go: Path) -> tuple[int, int] | None:
@@ -131,13 +130,16 @@ def _build(go: Path, module: Path, folder: Path, program: Program, counter: str)
 
 
 def _link_flags(module: Path) -> str:
-    match = re.search(r"k8s\.io/kubernetes (v1\.(\d+)\.\d+)", (module / "go.mod").read_text())
-    if not match:
-        return "-s -w"
-    variables = {"gitVersion": match[1], "gitMajor": "1", "gitMinor": match[2], "gitTreeState": "clean"}
-    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    """Versions that Kubernetes' programs tell of themselves; helm takes its idea of a cluster's version from them too."""
+    text = (module / "go.mod").read_text()
+    if match := re.search(r"k8s\.io/kubernetes (v1\.(\d+)\.\d+)", text):
+        variables = {"gitVersion": match[1], "gitMajor": "1", "gitMinor": match[2], "gitTreeState": "clean"}
+        packages = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"]
+    else:
+        variables = {"k8sVersionMajor": "1", "k8sVersionMinor": "34"}
+        packages = ["helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules"]
     return "-s -w " + " ".join(
-        f"-X {package}.{key}={value}" for package in packages for key, value in variables.items()
+        f"-X {package}.{name}={value}" for package in packages for name, value in variables.items()
     )
 
 
@@ -166,7 +168,7 @@ def _run(command: list[str], module: Path, title: str, expected: int | None) -> 
 
 
 def _show(title: str, count: int, expected: int | None, seconds: float) -> None:
-    progress = f"{count} of about {max(expected, count)} packages, " if expected else ""
+    progress = f"{count} of at most {max(expected, count)} packages, " if expected else ""
     text = f"{title}: {progress}{seconds:.0f} s"
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
@@ -187,7 +189,7 @@ def main() -> int:
     if options.missing:
         return int(not all((binaries(module) / program.name).is_file() for program in programs))
     try:
-        print(find_go() if options.find_go else ensure(programs, module))
+        print(find_go(module) if options.find_go else ensure(programs, module))
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
