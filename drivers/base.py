@@ -415,6 +415,8 @@ class LocalSource:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedSource:
     capacity: int
+    address: str = ""
+    """Which simulated storage this is, as an NFS export is one; "": one of its own, named by the pool's UUID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
