@@ -130,7 +130,7 @@ def _build(go: Path, module: Path, folder: Path, program: Program, counter: str)
 
 
 def _link_flags(module: Path) -> str:
-    """Versions that Kubernetes' programs tell of themselves; helm takes its idea of a cluster's version from them too."""
+    """Versions that Kubernetes' programs tell of themselves; helm takes a cluster's version from them too."""
     text = (module / "go.mod").read_text()
     if match := re.search(r"k8s\.io/kubernetes (v1\.(\d+)\.\d+)", text):
         variables = {"gitVersion": match[1], "gitMajor": "1", "gitMinor": match[2], "gitTreeState": "clean"}
