@@ -266,12 +266,6 @@ class InstanceSpec(Model):
             "no two volumes may have the same bootOrder",
             field="volumes",
         ),
-        Rule(
-            "!has(self.power) || !(self.power.action in ['Start', 'Stop']) || self.runStrategy == 'Manual' || "
-            "(has(oldSelf.power) && oldSelf.power == self.power)",
-            "Start and Stop need runStrategy Manual; with others set runStrategy to Always or Halted",
-            field="power",
-        ),
     )
 
     zone_ref: Annotated[NameRef, immutable("The Zone it runs in.")]

@@ -63,6 +63,18 @@ _VOLUME_NAME = Rule(
     "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
     "metadata.name of a Volume must be a DNS label",
 )
+_VOLUME_QUIET = Rule(
+    "self.spec.shareable == oldSelf.spec.shareable || !has(self.status) || !has(self.status.attachments) || "
+    "self.status.attachments.size() == 0",
+    "may be changed only while no instance has the volume: stop those in status.attachments, or remove it from them",
+    field="spec.shareable",
+)
+_HOST_EMPTY = Rule(
+    "self.spec.hostClusterRef == oldSelf.spec.hostClusterRef || !has(self.status) || !has(self.status.instances) || "
+    "self.status.instances == 0",
+    "may be changed only while the host is empty: set maintenance: true and wait until status.instances is 0",
+    field="spec.hostClusterRef",
+)
 
 
 def _kind(
@@ -147,6 +159,7 @@ _ALL = (
             Column("Contact", ".status.lastContact", "date", wide=True),
             _ALLOCATION,
         ),
+        _HOST_EMPTY,
     ),
     _kind(
         "StoragePool",
@@ -227,6 +240,7 @@ _ALL = (
             Column("UUID", ".status.uuid", wide=True),
         ),
         _VOLUME_NAME,
+        _VOLUME_QUIET,
         namespaced=True,
     ),
     _kind(
