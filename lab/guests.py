@@ -1,0 +1,38 @@
+"""What a person sees of a guest: its console and its answer on the network. Called by lab.demo and lab.__main__."""
+
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from lab.errors import LabError, tail
+
+
+def console_file(logs: Path, namespace: str, instance: str) -> Path:
+    """The newest console log of an instance on any host of the lab; LabError when none has one.
+
+    `logs` is the lab's folder of logs; a host's /var/log is the folder of its name in it.
+    """
+    found = sorted(logs.glob(f"*/libvirt/**/{namespace}.{instance}.*console*"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise LabError(f"no host of the lab has a console log of instance {namespace}/{instance}")
+    return found[-1]
+
+
+def console_tail(logs: Path, namespace: str, instance: str, lines: int = 15) -> str:
+    """The last lines of an instance's console, without the carriage returns of a serial line."""
+    text = tail(console_file(logs, namespace, instance), lines).replace("\r", "")
+    return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+def answer(address: str, seconds: float = 60) -> str:
+    """What http://ADDRESS/ says. Tried again for `seconds`: a guest is Ready before its server listens. LabError then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{address}/", timeout=3) as reply:
+                return str(reply.read(4096).decode(errors="replace")).strip()
+        except (urllib.error.URLError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise LabError(f"http://{address}/ does not answer after {seconds:.0f} s: {error}") from None
+            time.sleep(0.5)
