@@ -1,0 +1,130 @@
+"""One thread per process that turns the log of changes into events and notices connections that died.
+
+Started by the first end-point of a state file and ended with the last. What this process did is delivered at once;
+what another process did within POLL seconds: SQLite's `data_version` tells cheaply that somebody wrote.
+"""
+
+import logging
+import threading
+import time
+from typing import Protocol
+
+from drivers.base import Event, EventKind
+from drivers.simulated import domains
+from drivers.simulated.state import HOST_CHANGED, State
+
+POLL = 0.15
+"""Seconds between looks at a file that nobody in this process wrote to."""
+
+log = logging.getLogger(__name__)
+
+
+class Watched(Protocol):
+    """What the watcher needs of an end-point."""
+
+    @property
+    def host(self) -> str: ...
+
+    def look(self) -> None:
+        """Find out whether the connection still lives."""
+
+    def die(self, reason: str) -> None: ...
+
+    def deliver(self, event: Event) -> None: ...
+
+    def deliver_closed(self) -> None:
+        """Tell the subscriber once, if the connection died."""
+
+
+class Watcher:
+    """Of one state file in this process."""
+
+    _all: dict[str, "Watcher"] = {}
+    _lock = threading.Lock()
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._watched: dict[str, list[Watched]] = {}
+        self._wake = threading.Event()
+        self._ended = False
+        with state.read() as tx:
+            self._last = int(tx.row("SELECT coalesce(max(id), 0) FROM changes")[0])
+        state.on_write(self._wake.set)
+        threading.Thread(target=self._run, name="simulated-watch", daemon=True).start()
+
+    @classmethod
+    def add(cls, state: State, watched: Watched) -> "Watcher":
+        """Watch for `watched` from now on."""
+        with cls._lock:
+            watcher = cls._all.get(state.path)
+            if watcher is None:
+                watcher = cls._all[state.path] = cls(state)
+            mine = watcher._watched
+            mine[watched.host] = [*mine.get(watched.host, ()), watched]
+            return watcher
+
+    def remove(self, watched: Watched) -> None:
+        """Idempotent. Does not wait for the thread, so that a subscriber may close from inside its own event."""
+        with self._lock:
+            left = [w for w in self._watched.get(watched.host, ()) if w is not watched]
+            if left:
+                self._watched[watched.host] = left
+            else:
+                self._watched.pop(watched.host, None)
+            if not self._watched and not self._ended:
+                self._ended = True
+                self._all.pop(self._state.path, None)
+                self._state.on_write(None)
+                self._wake.set()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def _run(self) -> None:
+        connection = self._state.connect()
+        try:
+            seen, pause = -1, POLL
+            while not self._ended:
+                woken = self._wake.wait(pause)
+                self._wake.clear()
+                version = connection.execute("PRAGMA data_version").fetchone()[0]
+                try:
+                    if woken or version != seen or pause < POLL:
+                        pause = self._round()
+                except Exception:
+                    log.exception("the simulated platform's watcher failed; it tries again")
+                    time.sleep(POLL)
+                seen = version
+                time.sleep(0.002)  # Under load many changes make one round.
+        finally:
+            connection.close()
+
+    def _round(self) -> float:
+        """Deliver what is new; returns seconds until something is due."""
+        with self._state.read() as tx:
+            first = tx.row("SELECT coalesce(min(id), 0) FROM changes")[0]
+            changes = tx.rows("SELECT id, kind, host, uuid, detail FROM changes WHERE id > ? ORDER BY id", self._last)
+            due = tx.row("SELECT min(due) FROM domains WHERE due IS NOT NULL")[0]
+            breaks = tx.row("SELECT min(frozen_at + keepalive) FROM hosts WHERE frozen_at IS NOT NULL")[0]
+        now = time.time()
+        missed = bool(changes) and first > self._last + 1
+        if changes:
+            self._last = changes[-1][0]
+        if missed or breaks is not None or any(kind == HOST_CHANGED for _, kind, *_ in changes):
+            for watched in self._each():
+                watched.die("events were lost") if missed else watched.look()
+        for _, kind, host, uuid, detail in changes:
+            if kind != HOST_CHANGED:
+                event = Event(kind=EventKind(kind), host=host, uuid=uuid, detail=detail)
+                for watched in tuple(self._watched.get(host, ())):
+                    watched.deliver(event)
+        for watched in self._each():
+            watched.deliver_closed()
+        if due is not None and due <= now:
+            with self._state.write(cause="guest") as tx:
+                domains.settle(tx)
+        waits = [POLL, *(max(0.005, t - now) for t in (due, breaks) if t is not None and t > now)]
+        return float(min(waits))
+
+    def _each(self) -> list[Watched]:
+        return [w for several in tuple(self._watched.values()) for w in several]
