@@ -112,13 +112,15 @@ def _status(options: argparse.Namespace) -> int:
         print(f"lab {options.name}: not there")
         return 1
     plane = ControlPlane(options.name)
-    processes = {**plane.running(), "operator": Operator(plane.layout, plane.operator_kubeconfig).process.pid()}
-    rows = [(name, "process", plane.url if name == "kube-apiserver" else "", pid) for name, pid in processes.items()]
-    lines = [(*row[:3], str(row[3] or ""), "" if row[3] else "off") for row in rows]
-    lines += [(m.name, m.role, m.address, str(m.pid or ""), m.problem or "") for m in Machines(options.name).status()]
-    print(f"{'NAME':<24} {'ROLE':<16} {'ADDRESS':<24} {'PID':<8} PROBLEM")
+    operator = Operator(plane.layout, plane.operator_kubeconfig).process
+    lines = [(name, "process", "", pid, "" if pid else "off") for name, pid in plane.running().items()]
+    if operator.pid_file.exists():
+        lines.append(("operator", "process", "", operator.pid(), "" if operator.pid() else "ended"))
+    lines += [(m.name, m.role, m.address, m.pid, m.problem or "") for m in Machines(options.name).status()]
+    print(f"lab {options.name}: API server {plane.url}, KUBECONFIG={plane.kubeconfig}")
+    print(f"{'NAME':<24} {'ROLE':<16} {'ADDRESS':<16} {'PID':<8} PROBLEM")
     for name, role, address, pid, problem in lines:
-        print(f"{name:<24} {role:<16} {address:<24} {pid:<8} {problem}".rstrip())
+        print(f"{name:<24} {role:<16} {address:<16} {pid or '':<8} {problem}".rstrip())
     return int(any(line[4] for line in lines))
 
 

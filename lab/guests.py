@@ -26,7 +26,7 @@ def console_tail(logs: Path, namespace: str, instance: str, lines: int = 15) -> 
 
 
 def answer(address: str, seconds: float = 60) -> str:
-    """What http://ADDRESS/ says. Tried again for `seconds`: a guest is Ready before its server listens. LabError then."""
+    """What http://ADDRESS/ says. Tried again for `seconds`, since its server may start late; LabError then."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -53,7 +53,7 @@ def names(kubectl: Kubectl, folder: Path) -> set[str]:
 
 
 def await_ready(kubectl: Kubectl, operator: Operator, wanted: set[str], seconds: float) -> None:
-    """Block until the wanted objects are Ready as last applied, printing changes of all; LabError says which are not."""
+    """Block until the wanted objects are Ready as last applied, printing all changes; LabError says which are not."""
     begun = time.monotonic()
     shown: dict[str, str] = {}
     while True:
