@@ -146,6 +146,14 @@ class RecordingStorage:
         self._after("import_image", definition.disk)
         return facts
 
+    def copy_image(
+        self, source: PoolDefinition, disk: str, pool: PoolDefinition, definition: DiskDefinition
+    ) -> DiskFacts:
+        self._before("copy_image", definition.disk)
+        facts = self._inner.copy_image(source, disk, pool, definition)
+        self._after("copy_image", definition.disk)
+        return facts
+
     def resize_disk(self, pool: PoolDefinition, disk: str, size: int) -> DiskFacts:
         self._before("resize_disk", disk)
         facts = self._inner.resize_disk(pool, disk, size)

@@ -4,6 +4,7 @@ Used by `storage` (our hands), by `actions` (a start needs its disks) and by `fa
 store belongs to no host: every host that connected a pool sees the same disks.
 """
 
+import functools
 import json
 from dataclasses import dataclass, replace
 
@@ -67,6 +68,7 @@ def _disk(row: tuple[str, str, str, int, int, int, str, str]) -> Disk:
     )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=16_384)
 def read_mark(text: str) -> tuple[DiskMark | None, bool]:
     """(mark, unreadable)."""
     if not text:

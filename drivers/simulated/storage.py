@@ -145,6 +145,21 @@ class SimulatedStorage:
         self._answer(effects)
         return there
 
+    def copy_image(
+        self, source: PoolDefinition, disk: str, pool: PoolDefinition, definition: DiskDefinition
+    ) -> DiskFacts:
+        effects = self._gate.enter("copy_image")
+        if Effect.LIE in effects:
+            return _claimed(definition)
+        with self._gate.state.read() as tx:
+            origin = _ready_base(tx, self._address(tx, source), source, disk)
+        there = self._begin(pool, definition, definition.mark)
+        if there is None:
+            self._step(effects)
+            there = self._finish(pool, definition, definition.mark, origin.size, origin.allocated, origin.content)
+        self._answer(effects)
+        return there
+
     def resize_disk(self, pool: PoolDefinition, disk: str, size: int) -> DiskFacts:
         effects = self._gate.enter("resize_disk")
         with self._write(effects) as tx:
@@ -308,7 +323,7 @@ def _ready_base(tx: Transaction, address: str, pool: PoolDefinition, base: str) 
     origin = disks.load(tx, address, base)
     mark, _ = disks.read_mark(origin.mark) if origin else (None, False)
     if origin is None or mark is None or not origin.present or mark.state is DiskState.CREATING:
-        raise Invalid(f"pool {pool.name} has no ready image {base} to clone from")
+        raise Invalid(f"pool {pool.name} has no ready image {base}")
     return origin
 
 
