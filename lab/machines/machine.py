@@ -215,7 +215,7 @@ class Machine:
         if pid is None:
             raise LabError(f"{self.name} of lab {self.plan.name} is off; revive it first")
         spaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
-        return ["nsenter", "--target", str(pid), *spaces, "--wd=/", "--", "env", "-i", *_environment(), *argv]
+        return ["nsenter", "--target", str(pid), *spaces, "--wdns=/", "--", "env", "-i", *_environment(), *argv]
 
     def exec(
         self, argv: Sequence[str], *, text: str | None = None, check: bool = True, timeout: float | None = 60
