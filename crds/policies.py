@@ -184,9 +184,8 @@ def _adopt() -> list[Manifest]:
         _Match(GROUP, VERSION, ("instances", "volumes", "snapshots"), ("CREATE", "UPDATE"), "Namespaced"),
         "variables.harmless || " + _allowed("resource(request.resource.resource)", "adopt"),
         f"{IGNORE_ORPHAN}, and {ADOPT} with the name of another object (<namespace>/<name>/<uuid>), may be set only by "
-        "who has the verb adopt on this resource of stratiform.dev in this namespace; an orphan of the object's own name "
-        "is "
-        f"adopted with {ADOPT}: <uuid>",
+        "who has the verb adopt on this resource of stratiform.dev in this namespace; an orphan of the object's own "
+        f"name is adopted with {ADOPT}: <uuid>",
         variables=(
             ("adopt", annotation("object", ADOPT)),
             ("oldAdopt", f"oldObject == null ? '' : ({annotation('oldObject', ADOPT)})"),
