@@ -381,9 +381,14 @@ class Adopt:
     previous_uid: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take our mark off the definition and the live domain, and leave the machine as it is (N3). Absent: fine."""
+
+
 Action = (
     Define | WriteMark | StartPaused | Resume | Suspend | Shutdown | ForceOff | Reset | Undefine | Destroy
-    | AttachDisk | DetachDisk | AttachNic | DetachNic | ChangeMedia | GrowDisk | Adopt
+    | AttachDisk | DetachDisk | AttachNic | DetachNic | ChangeMedia | GrowDisk | Adopt | Release
 )  # fmt: skip
 
 

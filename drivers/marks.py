@@ -48,6 +48,9 @@ class InstanceMark:
     last_power_request: str = ""
     imported: bool = False
     """Taken over from somebody: released, not destroyed, by default (N3)."""
+    started: tuple[tuple[str, str], ...] = ()
+    """(what, digest) of that which only a restart changes, as the present run was started with it; and of the
+    definition, as we wrote it last (drift)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,7 @@ def _instance(body: dict[str, Any]) -> InstanceMark:
     body = _known(InstanceMark, body)
     body["volumes"] = tuple((v[0], v[1], v[2]) for v in body.get("volumes", ()))
     body["addresses"] = tuple((a[0], a[1], tuple(a[2])) for a in body.get("addresses", ()))
+    body["started"] = tuple((s[0], s[1]) for s in body.get("started", ()))
     return InstanceMark(**body)
 
 
