@@ -87,8 +87,14 @@ def taken(instances: Iterable[InstanceObj]) -> Taken:
 
 
 def host_capacity(
-    facts: HostFacts, spec: HostSpec, overcommit: Overcommit, limits: ClusterLimits, given: Taken, *, busy_cpus: float = 0.0
-) -> HostCapacity:  # fmt: skip
+    facts: HostFacts,
+    spec: HostSpec,
+    overcommit: Overcommit,
+    limits: ClusterLimits,
+    given: Taken,
+    *,
+    busy_cpus: float = 0.0,
+) -> HostCapacity:
     """`busy_cpus`: CPUs busy on the average since last looked at. Used amounts are rounded to 1 % of the total."""
     reserved_cpus = spec.reserved.cpus if spec.reserved else 0
     reserved_memory = spec.reserved.memory if spec.reserved else DEFAULT_RESERVED_MEMORY

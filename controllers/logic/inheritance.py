@@ -6,7 +6,7 @@ the kinds above Host. A missing link is not an error: objects are applied in any
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from controllers.engine.base import Cache, Key, Obj
 from crds.base import NamespaceSet
@@ -53,9 +53,9 @@ ENABLED = Allocation("Enabled")
 
 def above_cluster(cache: Cache, cluster: Obj[HostClusterSpec, HostClusterStatus] | None) -> Lineage:
     """A cluster with what it is in."""
-    pod = cache.get("HostPod", "", cluster.spec.host_pod_ref.name) if cluster and _readable(cluster) else None
-    zone = cache.get("Zone", "", pod.spec.zone_ref.name) if pod and _readable(pod) else None
-    region = cache.get("Region", "", zone.spec.region_ref.name) if zone and _readable(zone) else None
+    pod = cache.get("HostPod", "", cluster.spec.host_pod_ref.name) if _readable(cluster) else None
+    zone = cache.get("Zone", "", pod.spec.zone_ref.name) if _readable(pod) else None
+    region = cache.get("Region", "", zone.spec.region_ref.name) if _readable(zone) else None
     return Lineage(cluster, pod, zone, region)
 
 
@@ -69,7 +69,7 @@ def lineage(cache: Cache, host: HostObj) -> Lineage:
 def zone_of(cache: Cache, host: HostObj) -> str | None:
     """Name of the host's zone; None while a link to it is missing."""
     pod = lineage(cache, host).pod
-    return pod.spec.zone_ref.name if pod and _readable(pod) else None
+    return pod.spec.zone_ref.name if _readable(pod) else None
 
 
 def own_allocation(obj: Obj[Any, Any]) -> Allocation:
@@ -142,12 +142,12 @@ def hosts_in_scope(cache: Cache, scope: PoolScope | StoreScope) -> list[HostObj]
             region = scope.region_ref.name if isinstance(scope, StoreScope) and scope.region_ref else ""
             zones = (lineage(cache, h).zone for h in cache.all("Host"))
             pairs = zip(cache.all("Host"), zones, strict=False)
-            found = (h for h, z in pairs if z and _readable(z) and z.spec.region_ref.name == region)
+            found = (h for h, z in pairs if _readable(z) and z.spec.region_ref.name == region)
     return sorted(found, key=lambda h: h.name)
 
 
-def _readable(obj: Obj[Any, Any]) -> bool:
-    return not obj.problem
+def _readable(obj: Obj[Any, Any] | None) -> TypeGuard[Obj[Any, Any]]:
+    return obj is not None and not obj.problem
 
 
 def placed_on(cache: Cache, host: str) -> list[Obj[Any, Any]]:
