@@ -47,6 +47,10 @@ class SimulatedStore(Model):
     """A store that exists only in the operator's simulation."""
 
     capacity: Annotated[AskedQuantity, at_least("1Mi"), live("Bytes that the simulated store has.")]
+    address: Annotated[
+        Identifier | None,
+        live("Which simulated storage it is: two stores of one address are one. Unset: a storage of its own."),
+    ] = None
 
 
 class AllowedSources(Model):

@@ -111,6 +111,10 @@ class SimulatedPool(Model):
     """Storage that exists only in the operator's simulation."""
 
     capacity: Annotated[AskedQuantity, at_least("1Mi"), live("Bytes that the simulated pool has.")]
+    address: Annotated[
+        Identifier | None,
+        live("Which simulated storage it is: two pools of one address are one. Unset: a storage of its own."),
+    ] = None
 
 
 class StorageLimits(Model):
