@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     console = command("console", _console, "the end of a guest's serial console")
     console.add_argument("namespace")
     console.add_argument("instance")
+    console.add_argument("--attach", action="store_true", help="type into it (virsh console)")
     console.add_argument("--lines", type=int, default=40)
     rendered = command("render", _render, "manifests with this lab's addresses; prints where they are")
     rendered.add_argument("folder", type=Path, nargs="?", default=CHECKOUT / "examples")
@@ -199,8 +200,18 @@ def _kubectl(options: argparse.Namespace) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _console(options: argparse.Namespace) -> None:
-    print(guests.console_tail(open_layout(options.name).logs, options.namespace, options.instance, options.lines))
+def _console(options: argparse.Namespace) -> int:
+    plane = ControlPlane(options.name)
+    target = demo.target_of(plane)
+    words = ("instance", "-n", options.namespace, options.instance)
+    uuid, _, host = target.kubectl.run("get", *words, "-o", "jsonpath={.status.uuid} {.status.hostRef.name}").partition(
+        " "
+    )
+    if options.attach:
+        print("Leave the console with Ctrl-].")
+        return Machines(options.name).host(host).shell(["virsh", "console", uuid])
+    print(guests.console_tail(plane.layout.logs, uuid, options.lines))
+    return 0
 
 
 def _render(options: argparse.Namespace) -> None:

@@ -36,7 +36,9 @@ def run(name: str) -> None:
     begun = time.monotonic()
     plane = ControlPlane(name)
     machines = Machines(name)
-    target = _target(plane)
+    target = target_of(plane)
+    if target.plane is None:
+        print(f"KUBECONFIG is set: using the cluster of {target.kubectl.kubeconfig}; unset it for one of the lab's own")
     with _step(
         "starting " + ("the control plane and " if target.plane else "") + "three libvirt hosts, storage and network"
     ):
@@ -51,7 +53,6 @@ def run(name: str) -> None:
     with _step("starting the operator"):
         operator.start_current()
     with _step("applying examples/"):
-        install.region(kubectl)
         folder = render(
             CHECKOUT / "examples", plane.layout.state / "examples", machines.plan, machines.template_checksum
         )
@@ -73,18 +74,17 @@ def operator_kubeconfig(layout: Layout) -> Path:
     return layout.operator_kubeconfig if own_kubeconfig(layout) else Path(os.environ["KUBECONFIG"])
 
 
-def _target(plane: ControlPlane) -> Target:
+def target_of(plane: ControlPlane) -> Target:
+    """The lab's own cluster, or the one that KUBECONFIG names."""
     own = own_kubeconfig(plane.layout)
     kubeconfig = plane.kubeconfig if own else Path(os.environ["KUBECONFIG"])
-    if not own:
-        print(f"KUBECONFIG is set: using the cluster of {kubeconfig}; unset it for a control plane of the lab's own")
     return Target(Kubectl(plane.kubectl, kubeconfig), operator_kubeconfig(plane.layout), plane if own else None)
 
 
 def _apply(kubectl: Kubectl, folder: Path) -> None:
     """Namespaces may come after what lies in them, so a second round takes what the first could not."""
-    first = kubectl.attempt("apply", "-R", "-f", str(folder))
-    said = first.stdout if first.returncode == 0 else kubectl.run("apply", "-R", "-f", str(folder))
+    first = kubectl.attempt("apply", "-f", str(folder))
+    said = first.stdout if first.returncode == 0 else kubectl.run("apply", "-f", str(folder))
     changed = [line for line in said.splitlines() if not line.endswith(" unchanged")]
     _say(f"{len(said.splitlines())} objects, {len(changed)} of them new or changed")
 
@@ -98,7 +98,11 @@ def _look_around(kubectl: Kubectl, layout: Layout) -> None:
         if not address:
             continue
         print(f"The console of {namespace}/{name} ends with:")
-        print("\n".join(f"    {line}" for line in guests.console_tail(layout.logs, namespace, name).splitlines()))
+        print(
+            "\n".join(
+                f"    {line}" for line in guests.console_tail(layout.logs, instance["status"]["uuid"]).splitlines()
+            )
+        )
         print(f"$ curl http://{address}/")
         print(f"    {guests.answer(address)}")
 
@@ -113,7 +117,7 @@ Everything is Ready after {seconds:.0f} s. Now try:
     kubectl get stratiform -A
     kubectl get instances -A -o wide
     kubectl explain instance.spec
-    .venv/bin/python -m lab{option} console team-a web-1     the guest's serial console
+    .venv/bin/python -m lab{option} console team-a web-1     the guest's serial console (--attach: type into it)
     .venv/bin/python -m lab{option} kill node-1              a host's sudden death; revive brings it back
     .venv/bin/python -m lab{option} --help                   more to break and mend
     make down                                         the end of all of it

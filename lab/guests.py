@@ -8,20 +8,20 @@ from pathlib import Path
 from lab.errors import LabError, tail
 
 
-def console_file(logs: Path, namespace: str, instance: str) -> Path:
-    """The newest console log of an instance on any host of the lab; LabError when none has one.
+def console_file(logs: Path, uuid: str) -> Path:
+    """The newest console log of the guest of this UUID on any host of the lab; LabError when none has one.
 
     `logs` is the lab's folder of logs; a host's /var/log is the folder of its name in it.
     """
-    found = sorted(logs.glob(f"*/libvirt/**/{namespace}.{instance}.*console*"), key=lambda path: path.stat().st_mtime)
+    found = sorted(logs.glob(f"*/libvirt/qemu/{uuid}-console.log"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise LabError(f"no host of the lab has a console log of instance {namespace}/{instance}")
+        raise LabError(f"no host of the lab has a console log of guest {uuid}: it was never started")
     return found[-1]
 
 
-def console_tail(logs: Path, namespace: str, instance: str, lines: int = 15) -> str:
-    """The last lines of an instance's console, without the carriage returns of a serial line."""
-    text = tail(console_file(logs, namespace, instance), lines).replace("\r", "")
+def console_tail(logs: Path, uuid: str, lines: int = 15) -> str:
+    """The last lines of a guest's console, without the carriage returns of a serial line."""
+    text = tail(console_file(logs, uuid), lines).replace("\r", "")
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 

@@ -25,7 +25,7 @@ RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBi
 
 def kinds(kubectl: Kubectl) -> None:
     """Apply what `python -m crds` writes, and wait until every kind is served and the policies refuse."""
-    manifests = _written_by("crds")
+    manifests = _output([sys.executable, "-m", "crds"])
     kubectl.run(
         "apply", "--server-side", "--force-conflicts", "--field-manager=stratiform-install", "-f", "-", text=manifests
     )
@@ -62,16 +62,6 @@ def client_certificate(kubectl: Kubectl, folder: Path, name: str = "libvirt-clie
     apply(kubectl, [secret])
 
 
-def region(kubectl: Kubectl) -> None:
-    """Make Region default, unless there is one."""
-    metadata = {"name": "default"}
-    spec = {"description": "Everything that this control plane manages"}
-    if kubectl.attempt("get", "regions.stratiform.dev", "default").returncode:
-        apply(
-            kubectl, [{"apiVersion": "stratiform.dev/v1alpha1", "kind": "Region", "metadata": metadata, "spec": spec}]
-        )
-
-
 def apply(kubectl: Kubectl, objects: list[dict[str, Any]]) -> str:
     """kubectl apply of objects; returns what it printed."""
     return kubectl.run("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
@@ -88,10 +78,6 @@ def _await_policies(kubectl: Kubectl, definition: str) -> None:
             said = (answer.stderr or answer.stdout).strip()
             raise LabError(f"the policy that guards {definition} does not refuse after {POLICY_SECONDS:.0f} s: {said}")
         time.sleep(0.2)
-
-
-def _written_by(module: str) -> str:
-    return _output([sys.executable, "-m", module])
 
 
 def _output(command: list[str]) -> str:

@@ -11,7 +11,7 @@ from lab.operator import Operator
 
 KINDS = (
     "regions,zones,hostpods,hostclusters,hosts,storagepools,imagestores,instancetypes,volumetypes,"
-    "templates,networks,volumes,instances"
+    "templates,networks,networkaddresses,volumes,instances"
 )
 POLL_SECONDS = 1.5
 
@@ -48,7 +48,7 @@ def view(item: dict[str, Any]) -> View:
 
 def names(kubectl: Kubectl, folder: Path) -> set[str]:
     """The objects of ours that a folder of manifests asks for, as View.name has them."""
-    items = kubectl.objects("-R", "-f", str(folder))
+    items = kubectl.objects("-f", str(folder))
     return {view(item).name for item in items if item["apiVersion"].startswith("stratiform.dev/")}
 
 
