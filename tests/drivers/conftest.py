@@ -1,0 +1,54 @@
+"""One back-end after another for the contract suite; fresh pools and connections for each test."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+from drivers.base import EndPoint, PoolDefinition
+from tests.drivers.backend import Backend
+from tests.drivers.builders import new_uuid
+from tests.drivers.images import ImageServer
+
+
+@pytest.fixture(scope="session", params=["simulated", pytest.param("kvm", marks=pytest.mark.cloud)])
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    name = f"tests.drivers.{request.param}_backend"
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"no {name} yet")
+    opened: Backend = importlib.import_module(name).open_backend(tmp_path_factory.mktemp(request.param))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def backend(platform: Backend) -> Iterator[Backend]:
+    yield platform
+    platform.close_opened()
+    platform.clean()
+
+
+@pytest.fixture
+def host(backend: Backend) -> str:
+    return backend.hosts[0]
+
+
+@pytest.fixture
+def endpoint(backend: Backend) -> EndPoint:
+    return backend.open(backend.hosts[0])
+
+
+@pytest.fixture
+def pool(backend: Backend, endpoint: EndPoint) -> PoolDefinition:
+    """Connected on the first host."""
+    wanted = backend.pool(new_uuid())
+    endpoint.storage.connect_pool(wanted)
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def images() -> Iterator[ImageServer]:
+    server = ImageServer()
+    yield server
+    server.close()
