@@ -52,7 +52,7 @@ class ImageServer:
         self._thread.start()
 
     def put(
-        self, body: bytes, *, format: str = "qcow2", checksum: str = "", max_bytes: int = 64 * MIB,
+        self, body: bytes, *, declared: str = "qcow2", checksum: str = "", max_bytes: int = 64 * MIB,
         max_virtual_size: int = 64 * MIB,
     ) -> ImageSource:  # fmt: skip
         """Serve `body`; the source declares it truly unless told otherwise."""
@@ -61,7 +61,7 @@ class ImageServer:
         return ImageSource(
             url=f"http://127.0.0.1:{self._server.server_port}/{digest}",
             checksum=checksum or f"sha256:{digest}",
-            format=format,
+            format=declared,
             max_bytes=max_bytes,
             max_virtual_size=max_virtual_size,
             allowed_cidrs=("127.0.0.0/8",),
