@@ -45,7 +45,7 @@ ALLOW_DELETION = f"{GROUP}/allow-deletion"
 CREDENTIAL = f"{GROUP}/credential"
 PROTECTED = f"{GROUP}/protected"
 
-_ACRONYMS = {"id": "ID", "iops": "IOPS", "uuid": "UUID", "sr": "SR"}
+_ACRONYMS = {"id": "ID", "iops": "IOPS", "uuid": "UUID", "sr": "SR", "vlan": "VLAN", "vswitch": "VSwitch"}
 
 
 def yaml_name(attribute: str) -> str:
