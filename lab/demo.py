@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab import guests, install, progress
 from lab.controlplane import ControlPlane
+from lab.errors import indent
 from lab.kubectl import Kubectl
 from lab.layout import Layout
 from lab.machines import Machines, render
