@@ -4,6 +4,7 @@ import ipaddress
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from crds.network import NetworkSpec, Subnet
 
@@ -33,7 +34,7 @@ def problems(spec: NetworkSpec) -> list[RangeProblem]:
     nets = [ipaddress.ip_network(s.cidr) for s in subnets]
     for i, subnet in enumerate(subnets):
         for other in range(i):
-            if nets[i].version == nets[other].version and nets[i].overlaps(nets[other]):  # type: ignore[arg-type]
+            if nets[i].version == nets[other].version and nets[i].overlaps(nets[other]):
                 found.append(
                     RangeProblem(f"spec.ipam.subnets[{subnet.cidr}]", f"overlaps with subnet {subnets[other].cidr}")
                 )
@@ -42,12 +43,16 @@ def problems(spec: NetworkSpec) -> list[RangeProblem]:
             if end < start:
                 first, last = _text(start, nets[i].version), _text(end, nets[i].version)
                 found.append(
-                    RangeProblem(f"spec.ipam.subnets[{subnet.cidr}].ranges", f"the range {first} - {last} ends before it starts")
+                    RangeProblem(
+                        f"spec.ipam.subnets[{subnet.cidr}].ranges", f"the range {first} - {last} ends before it starts"
+                    )
                 )
-        for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+        for (_, end), (start, _) in pairwise(spans):
             if start <= end:
                 found.append(
-                    RangeProblem(f"spec.ipam.subnets[{subnet.cidr}].ranges", f"two ranges hold {_text(start, nets[i].version)}")
+                    RangeProblem(
+                        f"spec.ipam.subnets[{subnet.cidr}].ranges", f"two ranges hold {_text(start, nets[i].version)}"
+                    )
                 )
     return found
 

@@ -1,0 +1,219 @@
+"""From an Instance object to what placement asks for. Pure look-ups in the cache; raises Refused for what is "
+"missing."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from controllers.engine.base import Cache, Key, Obj, Refused
+from controllers.logic.inheritance import lineage
+from controllers.logic.visibility import visible
+from controllers.placement.cloud import Request, Term, VolumeWant
+from crds.instance import InstanceSpec
+from crds.instancestatus import InstanceStatus
+from crds.template import TemplateSpec
+
+InstanceObj = Obj[InstanceSpec, InstanceStatus]
+MI = 2**20
+
+
+def overhead(cpus: int, memory: int, hypervisor: str = "KVM") -> int:
+    """Bytes a guest takes beside its memory, before it was ever measured: QEMU itself, its threads, page tables (the
+    shape of KubeVirt's estimate). 0 for a simulated one."""
+    return 0 if hypervisor == "Simulated" else 160 * MI + 8 * MI * cpus + memory // 512
+
+
+def resources(cache: Cache, instance: InstanceObj) -> tuple[int, int]:
+    """(CPUs, memory) that the instance asks for. Raises Refused InstanceTypeNotFound."""
+    spec = instance.spec
+    if spec.resources:
+        return spec.resources.cpus, spec.resources.memory
+    name = spec.instance_type_ref.name if spec.instance_type_ref else ""
+    offer = cache.get("InstanceType", "", name)
+    if offer is None or offer.deleting:
+        raise Refused("InstanceTypeNotFound", f"spec.instanceTypeRef: InstanceType {name} does not exist.")
+    return offer.spec.cpus, offer.spec.memory
+
+
+def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Request:
+    """Raises Refused with the words of the Ready condition: an object that it names is not there."""
+    spec = instance.spec
+    cpus, memory = resources(cache, instance)
+    offer = cache.get("InstanceType", "", spec.instance_type_ref.name) if spec.instance_type_ref else None
+    tags = frozenset(offer.spec.storage_tags) if offer else frozenset[str]()
+    selector = dict(offer.spec.host_selector.match_labels) if offer else {}
+    placement = spec.placement
+    if placement and placement.host_selector:
+        selector.update(placement.host_selector.match_labels)
+    wants, bound = _volumes(cache, instance, tags)
+    boot = _templates(cache, instance)
+    status = instance.status
+    hardware = status.hardware
+    hosts = status.placement.host if status.placement else None
+    extra = status.resources.overhead if status.resources and status.resources.overhead else overhead(cpus, memory)
+    return Request(
+        uid=instance.uid,
+        namespace=instance.namespace,
+        zone=spec.zone_ref.name,
+        cpus=cpus,
+        memory=memory + extra,
+        architecture=boot.architecture if boot else "",
+        firmware=_firmware(spec, boot, hardware),
+        machine_type=hardware.machine if hardware else "",
+        pinned=placement.host_ref.name if placement and placement.host_ref else "",
+        ignore_disabled=bool(placement and placement.ignore_allocation_state),
+        selector=selector,
+        volumes=tuple(wants),
+        bound=bound,
+        networks=_networks(cache, instance),
+        terms=tuple(_terms(cache, instance)),
+        avoid=avoid,
+        prefer=hosts or (status.host_ref.name if status.host_ref else ""),
+    )
+
+
+def _firmware(spec: InstanceSpec, boot: TemplateSpec | None, hardware: Any) -> str:
+    if hardware:
+        return str(hardware.firmware)
+    if spec.firmware:
+        return spec.firmware.type
+    return boot.guest.firmware if boot and boot.guest and boot.guest.firmware else "BIOS"
+
+
+def _volumes(cache: Cache, instance: InstanceObj, tags: frozenset[str]) -> tuple[list[VolumeWant], dict[str, str]]:
+    """Volumes without a pool, and where the others lie."""
+    wants: list[VolumeWant] = []
+    bound: dict[str, str] = {}
+    for entry in instance.spec.volumes:
+        if entry.type == "CDROM":
+            continue
+        name = entry.volume.volume_ref.name if entry.volume else f"{instance.name}-{entry.name}"
+        volume = cache.get("Volume", instance.namespace, name)
+        if volume is not None:
+            copy = volume.status.disk or volume.status.pending
+            ref = volume.spec.storage_pool_ref
+            pool = copy.pool if copy else ref.name if ref else ""
+            if pool:
+                bound[entry.name] = pool
+            elif entry.volume:
+                raise Refused("VolumeNotReady", f"spec.volumes[{entry.name}]: Volume {name} has no storage pool yet.")
+            continue
+        if entry.volume:
+            raise Refused(
+                "VolumeNotFound",
+                f"spec.volumes[{entry.name}].volume.volumeRef: Volume {instance.namespace}/{name} does not exist.",
+            )
+        wants.append(_want(cache, instance, entry, tags))
+    return wants, bound
+
+
+def _want(cache: Cache, instance: InstanceObj, entry: Any, tags: frozenset[str]) -> VolumeWant:
+    managed = entry.managed
+    vtype = None
+    if managed.volume_type_ref:
+        vtype = cache.get("VolumeType", "", managed.volume_type_ref.name)
+        if vtype is None or vtype.deleting:
+            raise Refused(
+                "VolumeTypeNotFound",
+                f"spec.volumes[{entry.name}].managed.volumeTypeRef: VolumeType {managed.volume_type_ref.name} does not "
+                "exist.",
+            )
+    size = managed.size or 0
+    if managed.template_ref:
+        template = template_of(cache, instance, managed.template_ref, f"spec.volumes[{entry.name}].managed.templateRef")
+        size = max(size, template.status.virtual_size or 0, template.spec.minimum_size or 0)
+    return VolumeWant(
+        entry=entry.name,
+        size=size,
+        tags=tags | (frozenset(vtype.spec.storage_tags) if vtype else frozenset[str]()),
+        pool=managed.storage_pool_ref.name if managed.storage_pool_ref else "",
+    )
+
+
+def template_of(cache: Cache, instance: InstanceObj, ref: Any, field: str) -> Obj[Any, Any]:
+    """The Template that `field` names, visible to the instance's namespace. Raises Refused TemplateNotFound."""
+    namespace = ref.namespace or instance.namespace
+    template = cache.get("Template", namespace, ref.name)
+    if template is None or template.deleting or not visible(cache, template, instance.namespace):
+        raise Refused(
+            "TemplateNotFound",
+            f"{field}: Template {namespace}/{ref.name} does not exist or is not visible to namespace "
+            f"{instance.namespace}.",
+        )
+    return template
+
+
+def _templates(cache: Cache, instance: InstanceObj) -> TemplateSpec | None:
+    """Of the disk that boots first, if it is made from one that is still there."""
+    boots = sorted(
+        (e for e in instance.spec.volumes if e.managed and e.managed.template_ref), key=lambda e: e.boot_order or 99
+    )
+    for entry in boots:
+        ref = entry.managed.template_ref if entry.managed else None
+        if ref:
+            template = cache.get("Template", ref.namespace or instance.namespace, ref.name)
+            return template.spec if template else None
+    return None
+
+
+def _networks(cache: Cache, instance: InstanceObj) -> dict[str, str]:
+    """NIC entry → physical network that a host must reach; nothing for simulated ones."""
+    found: dict[str, str] = {}
+    for nic in instance.spec.networks:
+        namespace = nic.network_ref.namespace or instance.namespace
+        network = cache.get("Network", namespace, nic.network_ref.name)
+        if network is None or network.deleting or not visible(cache, network, instance.namespace):
+            raise Refused(
+                "NetworkNotFound",
+                f"spec.networks[{nic.name}].networkRef: Network {namespace}/{nic.network_ref.name} does not exist or "
+                "is not "
+                f"visible to namespace {instance.namespace}.",
+            )
+        if network.spec.physical:
+            found[nic.name] = network.spec.physical.network
+    return found
+
+
+def _terms(cache: Cache, instance: InstanceObj) -> Iterable[Term]:
+    """Required (anti-)affinity, counted against every member of the own namespace that has a placement, running or
+    stopped (W7). The own instance never counts."""
+    placement = instance.spec.placement
+    if placement is None:
+        return
+    for field, anti, terms in (
+        ("affinity", False, placement.affinity or ()), ("antiAffinity", True, placement.anti_affinity or ()),
+    ):  # fmt: skip
+        for term in terms:
+            if term.required:
+                wanted = term.instance_selector.match_labels
+                yield Term(
+                    topology=term.topology,
+                    domains=frozenset(_domains(cache, instance, term.topology, wanted)),
+                    anti=anti,
+                    text=f"{field} {term.topology} {','.join(f'{k}={v}' for k, v in sorted(wanted.items()))}",
+                )
+
+
+def _domains(cache: Cache, instance: InstanceObj, topology: str, wanted: Any) -> Iterable[str]:
+    for other in cache.indexed("namespace", instance.namespace):
+        if other.uid == instance.uid or any(other.labels.get(k) != v for k, v in wanted.items()):
+            continue
+        placed = other.status.placement
+        for name in (placed.host, placed.target.host if placed and placed.target else None) if placed else ():
+            if name:
+                yield domain_of(cache, name, topology)
+
+
+def domain_of(cache: Cache, host: str, topology: str) -> str:
+    """Name of the topology domain that a host is in; "" while a link is missing."""
+    if topology == "Host":
+        return host
+    obj = cache.get("Host", "", host)
+    above = lineage(cache, obj) if obj else None
+    found = {"HostCluster": above.cluster, "HostPod": above.pod, "Zone": above.zone}[topology] if above else None
+    return found.name if found else ""
+
+
+def instance_keys(instance: InstanceObj) -> Iterable[Key]:
+    """What a decision reads beside hosts and pools: references that the Instance kind declares too."""
+    if instance.spec.instance_type_ref:
+        yield Key("InstanceType", "", instance.spec.instance_type_ref.name)
