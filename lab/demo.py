@@ -99,11 +99,7 @@ def _look_around(kubectl: Kubectl, layout: Layout) -> None:
         if not address:
             continue
         print(f"The console of {namespace}/{name} ends with:")
-        print(
-            "\n".join(
-                f"    {line}" for line in guests.console_tail(layout.logs, instance["status"]["uuid"]).splitlines()
-            )
-        )
+        print(indent(guests.console_tail(layout.logs, instance["status"]["uuid"])))
         print(f"$ curl http://{address}/")
         print(f"    {guests.answer(address)}")
 

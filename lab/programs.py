@@ -181,13 +181,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.programs", description=__doc__)
     parser.add_argument("--bench", action="store_true", help="also kube-scheduler, which only make bench needs")
     parser.add_argument("--helm", action="store_true", help="only helm, which only make check needs")
-    parser.add_argument("--missing", action="store_true", help="build nothing; exit 1 when something is missing")
+    parser.add_argument("--kubectl", action="store_true", help="only kubectl, for a cluster that is there already")
+    parser.add_argument("--missing", action="store_true", help="build nothing; exit 0 when something is missing")
     parser.add_argument("--find-go", action="store_true", help="build nothing; print the Go that would be used")
     options = parser.parse_args()
     module = HELM_MODULE if options.helm else CONTROL_PLANE_MODULE
     programs = HELM if options.helm else CONTROL_PLANE + (BENCH if options.bench else ())
+    if options.kubectl:
+        programs = tuple(program for program in CONTROL_PLANE if program.name == "kubectl")
     if options.missing:
-        return int(not all((binaries(module) / program.name).is_file() for program in programs))
+        return int(all((binaries(module) / program.name).is_file() for program in programs))
     try:
         print(find_go(module) if options.find_go else ensure(programs, module))
     except LabError as error:
