@@ -48,6 +48,9 @@ class Obj(Generic[S, T]):
     status: T
     raw_status: Mapping[str, Any]
     """As the API gave it: what the composed status is compared with."""
+    problem: str = ""
+    """Why the spec cannot be read, in a person's words. `spec` is then the last one that could, or has gaps (reading
+    one raises AttributeError), and the engine does not reconcile the object: it is there all the same."""
 
     @property
     def namespace(self) -> str:
@@ -57,9 +60,30 @@ class Obj(Generic[S, T]):
     def name(self) -> str:
         return self.key.name
 
-    def condition(self, type_: str) -> Mapping[str, Any] | None: ...  # type: ignore[empty-body]
+    def condition(self, type_: str) -> Mapping[str, Any] | None:
+        """The condition of that type as the API gave it."""
+        for condition in self.raw_status.get("conditions") or ():
+            if condition.get("type") == type_:
+                return condition  # type: ignore[no-any-return]
+        return None
 
-    def is_true(self, type_: str) -> bool: ...  # type: ignore[empty-body]
+    def is_true(self, type_: str) -> bool:
+        """Whether that condition is there and True."""
+        condition = self.condition(type_)
+        return condition is not None and condition.get("status") == "True"
+
+
+def default_signal(obj: Obj[Any, Any]) -> object:
+    """What others care about unless a kind says otherwise."""
+    ready = obj.condition("Ready") or {}
+    return (
+        obj.generation,
+        obj.deleting,
+        tuple(sorted(obj.labels.items())),
+        tuple(sorted(obj.annotations.items())),
+        ready.get("status"),
+        ready.get("reason"),
+    )
 
 
 class Cache(Protocol):
@@ -110,12 +134,36 @@ class Conflict(Exception):
     """The object changed under us (409, or its uid is another now): dropped silently, reconciled again at once."""
 
 
+class NotLeader(Exception):
+    """A side effect was refused because the Lease is not, or not safely, ours (safety.md W6)."""
+
+
+class Paused(Exception):
+    """A side effect was refused because the turn's object is paused: the engine says so in a condition."""
+
+
+class ApiError(Exception):
+    """The API server refused a request or did not answer. `status` is the HTTP status, 0 without an answer."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}" if status else f"{reason}: {message}")
+        self.status, self.reason, self.message = status, reason, message
+
+    @property
+    def retryable(self) -> bool:
+        """Whether asking again later can help without anybody changing anything."""
+        return self.status in (0, 401, 408, 429) or self.status >= 500
+
+
 class Turn(Protocol[S, T]):
     """One reconcile of one object. `status` starts as what the API has and may be replaced freely."""
 
     obj: Obj[S, T]
     status: T
     conditions: Conditions
+    paused: bool
+    """The object is annotated as paused: observe only. Whatever acts (Lanes.run with changes, Api's writes, the
+    finalizer) raises Paused, which ends the turn in good order; its status is still written."""
 
     async def save(self) -> None:
         """Write the whole status now, if anything differs, before an external call that depends on it (W1, D1).
@@ -127,6 +175,11 @@ class Turn(Protocol[S, T]):
     async def release(self) -> None:
         """Remove our finalizer: the object may go. No status is written after it."""
 
+    async def may_destroy(self) -> None:
+        """Call before the first destructive call of a deletion (N4): reads the kind's CRD live. Returns if it stays.
+        If it goes, raises Refused CRDTerminating, or, where it is annotated `orphan`, releases the object and ends the
+        turn. One read per turn."""
+
     def event(self, reason: str, note: str, *, warning: bool = False) -> None:
         """Emitted once this turn's status is saved; the same reason and note again within an hour is dropped."""
 
@@ -135,16 +188,23 @@ class Reconciler(Protocol[S, T]):
     """One per kind. Stateless but for what can be lost at any moment."""
 
     kind: str
-    indexes: Mapping[str, Callable[[Obj[Any, Any]], Iterable[str]]]
-    roll_up: bool
+    indexes: Mapping[str, Callable[[Obj[Any, Any]], Iterable[str]]] = {}
+    roll_up: bool = False
     """Woken (coalesced, at most once in 5 s) when an object that refers to it appears, goes or changes its signal."""
 
     def references(self, obj: Obj[S, T]) -> Iterable[Key]:
-        """Every object that this one names. Changes of their signal wake this one; deleting them waits for it."""
+        """Every object that this one names. Changes of their signal wake this one; deleting them waits for it.
+        A core Namespace is Key("Namespace", "", name): a change of its labels wakes."""
+        return ()
 
     def signal(self, obj: Obj[S, T]) -> object:
         """A comparable summary of what others may care about; others are woken only when it changes. Default:
         generation, deleting, labels, annotations, Ready's status and reason (`default_signal`)."""
+        return default_signal(obj)
+
+    def comes_first(self, obj: Obj[S, T]) -> bool:
+        """Whether work on it comes before all other work (an Instance that is not placed yet)."""
+        return False
 
     async def reconcile(self, turn: Turn[S, T]) -> Again | None:
         """Raises Refused, DriverError, Conflict, ApiError; anything else is a bug and contained."""
@@ -178,9 +238,16 @@ class Api(Protocol):
 class Lanes(Protocol):
     """Bounded thread pools, one per end-point, so that a hung call holds up only its own end-point."""
 
-    async def run(self, lane: str, call: Callable[[], R], *, changes: bool, backend: str, name: str) -> R:
+    async def run(
+        self, lane: str, call: Callable[[], R], *, changes: bool, backend: str, name: str, hang: float | None = None
+    ) -> R:
         """Run a blocking driver call. `changes`: refused (raises NotLeader) unless we hold the Lease safely.
-        Counted in metrics by backend, name and result. Raises Unreachable when the lane is full of hung calls."""
+        Counted in metrics by backend, name and result. Raises Unreachable when the lane is full of hung calls, and
+        when this call has not come back after `hang` seconds (default: a setting; give more for transfers): its thread
+        is left to it, and until it comes back or `reset` is called no other change runs on the lane."""
+
+    def reset(self, lane: str) -> None:
+        """After the lane's connection was replaced: forget its hung calls and start with new threads. Idempotent."""
 
 
 class Services(Protocol):

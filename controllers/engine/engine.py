@@ -1,0 +1,260 @@
+"""The engine: starts everything in the right order, gives objects to workers, and ends in good order.
+
+`python -m controllers` runs one; tests run one in their own loop. Start: credentials, Lease, watch, one whole list of
+every kind, components (the fleet), reconciles. End: reconciles, components, watch, Lease.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from controllers import metrics
+from controllers.config import Settings
+from controllers.engine.api import KindApi
+from controllers.engine.base import ApiError, Reconciler, Services
+from controllers.engine.cache import ObjectCache
+from controllers.engine.client import Client
+from controllers.engine.credentials import CredentialSource, NoCredentials
+from controllers.engine.events import Events
+from controllers.engine.health import Health, Pulse
+from controllers.engine.intake import Intake
+from controllers.engine.lanes import Threads
+from controllers.engine.lease import Lease
+from controllers.engine.queue import WorkQueue
+from controllers.engine.relist import Relist
+from controllers.engine.services import LiveServices
+from controllers.engine.slots import outside
+from controllers.engine.status import Writer
+from controllers.engine.wakes import Wakes
+from controllers.engine.watch import Watch
+from controllers.engine.worker import Worker
+from crds.base import Kind
+from crds.kinds import KINDS
+
+_STOPPING = 8.0
+_SETTLING = 3.0
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """The Lease is not ours any more: the process must end, and at once."""
+
+
+class Component(Protocol):
+    """Something that runs while we are leader, such as the fleet."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Engine:
+    """One run only: `run` returns after `stop`, and raises LeaseLost."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reconcilers: Callable[[Services], Iterable[Reconciler[Any, Any]]],
+        components: Callable[[Services], Iterable[Component]] = lambda services: (),
+        kinds: Mapping[str, Kind] = KINDS,
+    ) -> None:
+        """`components` is called before `reconcilers`, so that those may close over what it made."""
+        self.settings = settings
+        self._make_reconcilers, self._make_components = reconcilers, components
+        self._kinds = kinds
+        self._stopping = asyncio.Event()
+        self._lost = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.started = asyncio.Event()
+        """Set once objects are reconciled."""
+        self.pulse = Pulse(settings.wedged_after)
+        self.pulse.ready = "starting"
+        self.source = CredentialSource(settings.kubeconfig)
+        self.client = Client(
+            self.source, timeout=settings.request_timeout, connections=settings.connections, guard=self._guard
+        )
+        self.lease = Lease(self.client, settings)
+        self.lanes = Threads(
+            size=settings.lane_threads, hang=settings.lane_hang, guard=self.lease.guard, outside=outside
+        )
+        self.queue = WorkQueue(backoff_first=settings.backoff_first, backoff_most=settings.backoff_most)
+        self.events = Events(self.client, self.lease.identity)
+        self.health = Health(self.pulse, settings.bind, settings.health_port) if settings.health_port >= 0 else None
+        self.components: list[Component] = []
+
+    def stop(self) -> None:
+        """Ask it to end in good order. From its loop, or by a signal handler of it."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        if self.health is not None:
+            self.health.start()
+        self._spawn(self._heartbeat(), "heartbeat")
+        starting = asyncio.create_task(self._start(), name="start")
+        stopped = asyncio.create_task(self._stopping.wait(), name="stop")
+        try:
+            await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await stopped
+        finally:
+            for task in (starting, stopped):
+                task.cancel()
+            await asyncio.gather(starting, stopped, return_exceptions=True)
+            await self._shut_down()
+        if self._lost:
+            raise LeaseLost("the Lease is lost: another operator may be at work")
+
+    # Start -----------------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        installation = self.settings.installation or await self._patiently(self._kube_system)
+        self.pulse.ready = ""  # A second operator that waits for the Lease is ready to take over.
+        await self.lease.acquire()
+        self.pulse.ready = "listing"
+        self.lease.keep(self._lose)
+        self._build(installation)
+        self.watch.start()
+        await self.relist.fill()
+        for component in self.components:
+            await component.start()
+        self.events.start()
+        self.wakes.open()
+        self.worker.start()
+        self._spawn(self._relist_now_and_then(), "relist")
+        self.pulse.ready = ""
+        self.started.set()
+        log.info("started", objects=len(self.cache.keys()), installation=installation)
+
+    def _build(self, installation: str) -> None:
+        reconcilers: dict[str, Reconciler[Any, Any]] = {}
+        self.wakes = Wakes(self.queue, reconcilers, self.settings.roll_up)
+        self.cache = ObjectCache(self._kinds, reconcilers, self.wakes.wake)
+        self.wakes.cache = self.cache
+        self.intake = Intake(self.cache)
+        self.api = KindApi(self.client, self._kinds, self.settings.namespace, self.intake.seen)
+        self.services = LiveServices(self.settings, installation, self.cache, self.api, self.lanes, self.wakes)
+        self.components = list(self._make_components(self.services))
+        reconcilers.update({entry.kind: entry for entry in self._make_reconcilers(self.services)})
+        self.relist = Relist(
+            self.client, self._kinds, self.cache, self.intake, page=self.settings.page, retry=self.settings.lease_renew
+        )
+        self.watch = Watch(self._kinds.values(), self.source, self.settings, self._watched, self._watch_started)
+        self.client.recovered = self._watch_started
+        writer = Writer(self.client, self._kinds, self.intake)
+        self.worker = Worker(
+            self.settings, self._kinds, reconcilers, self.cache, self.queue, writer, self.events, self.api, self.intake
+        )
+        self._relist_due: dict[str, float] = {}
+        self._relist_wanted = asyncio.Event()
+
+    async def _kube_system(self) -> str:
+        namespace = await self.client.get("/api/v1/namespaces/kube-system", kind="Namespace")
+        return str(namespace["metadata"]["uid"])
+
+    async def _patiently(self, ask: Callable[[], Awaitable[str]]) -> str:
+        """Until the API server answers."""
+        pause = 0.2
+        while True:
+            try:
+                return await ask()
+            except (ApiError, NoCredentials) as error:
+                log.warning("API server cannot be used yet", error=str(error), pause=pause)
+                await asyncio.sleep(pause)
+                pause = min(10.0, pause * 2)
+
+    # While it runs ---------------------------------------------------------------------------------------------------
+
+    def _guard(self) -> None:
+        self.lease.guard()
+
+    def _lose(self) -> None:
+        self._lost = True
+        log.error("Lease lost")
+        self._stopping.set()
+
+    def _watched(self, kind: str, type_: str | None, raw: Mapping[str, Any]) -> None:
+        self.intake.event(kind, type_, raw)
+        if type_ is None:
+            # Kopf has listed this kind, and it never reports what vanished before such a list.
+            self._relist_soon(kind)
+
+    def _watch_started(self) -> None:
+        for kind in (*self._kinds, "Namespace"):
+            self._relist_soon(kind)
+
+    def _relist_soon(self, kind: str) -> None:
+        self._relist_due[kind] = time.monotonic() + _SETTLING
+        self._relist_wanted.set()
+
+    async def _relist_now_and_then(self) -> None:
+        next_all = time.monotonic() + self.settings.relist
+        while True:
+            now = time.monotonic()
+            if now >= next_all:
+                self._relist_due.update(dict.fromkeys((*self._kinds, "Namespace"), now))
+                next_all = now + self.settings.relist
+            for kind in [kind for kind, due in self._relist_due.items() if due <= now]:
+                del self._relist_due[kind]
+                await self.relist.repair(kind)
+            self._relist_wanted.clear()
+            due = min([next_all, *self._relist_due.values()])
+            try:
+                async with asyncio.timeout(max(0.05, due - time.monotonic())):
+                    await self._relist_wanted.wait()
+                    await asyncio.sleep(0.5)
+            except TimeoutError:
+                continue
+
+    async def _heartbeat(self) -> None:
+        while True:
+            due = time.monotonic() + 1.0
+            free = len(self.queue.running()) < self.settings.workers
+            self.pulse.beat(self.queue.oldest() if self.started.is_set() else 0.0, free)
+            self.queue.measure()
+            self.lanes.measure()
+            if self.started.is_set():
+                self.cache.measure()
+            await asyncio.sleep(1.0)
+            metrics.LOOP_LAG.set(max(0.0, time.monotonic() - due))
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+    # End -------------------------------------------------------------------------------------------------------------
+
+    async def _shut_down(self) -> None:
+        self.pulse.ready = "stopping"
+        if hasattr(self, "worker"):
+            # After a loss nothing may be finished: another process may have begun.
+            await self.worker.stop(0.0 if self._lost else _STOPPING)
+            for component in reversed(self.components):
+                try:
+                    await component.stop()
+                except Exception:
+                    log.exception("component did not stop", component=type(component).__name__)
+            await self.events.stop()
+            await self.watch.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        changing = self.lanes.changing()
+        self.lanes.stop()
+        if changing:
+            log.warning("driver calls have not come back, so the Lease is left to end by itself", calls=changing)
+        elif not self._lost:
+            await self.lease.release()
+        await self.client.close()
+        if self.health is not None:
+            await asyncio.to_thread(self.health.stop)
+
+
+def _report(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("background task ended", task=task.get_name(), exc_info=task.exception())

@@ -1,0 +1,259 @@
+"""Bounded threads per end-point for blocking driver calls, so that a hung call holds up only its own end-point.
+
+`controllers.engine.base.Lanes` for real; used by the fleet and, through it, by the kinds.
+"""
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+
+from controllers import metrics
+from controllers.engine.base import NotLeader
+from controllers.engine.turns import forbid_when_paused
+from drivers.errors import DriverError, Unreachable
+
+R = TypeVar("R")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Hung:
+    """A call that has not come back in time."""
+
+    lane: str
+    call: str
+    seconds: float
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    call: Callable[[], Any]
+    name: str
+    changes: bool
+    hang: float
+    done: "asyncio.Future[Any]"
+    context: contextvars.Context
+    started: float = 0.0
+    abandoned: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    name: str
+    waiting: deque[_Job] = field(default_factory=deque)
+    running: set[_Job] = field(default_factory=set)
+    idle: "deque[_Thread]" = field(default_factory=deque)
+    threads: int = 0
+
+
+class Threads:
+    """Called from the engine's loop only."""
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        hang: float,
+        guard: Callable[[], None],
+        outside: Callable[[Awaitable[Any]], Awaitable[Any]] | None = None,
+    ) -> None:
+        """`guard` raises NotLeader; it is asked in the loop, and again in the thread just before a change is made.
+        `outside` waits for a call without counting as a worker of the engine."""
+        self._size, self._hang, self._guard = size, hang, guard
+        self._outside = outside
+        self._lanes: dict[str, _Lane] = {}
+        self._changing: set[tuple[str, _Job]] = set()
+
+    async def run(
+        self, lane: str, call: Callable[[], R], *, changes: bool, backend: str, name: str, hang: float | None = None
+    ) -> R:
+        if changes:
+            forbid_when_paused()
+            self._guard()
+        started = time.monotonic()
+        result = "Bug"
+        try:
+            waiting = self._submit(lane, call, name, changes, self._hang if hang is None else hang)
+            answer: R = await (self._outside(waiting) if self._outside else waiting)
+            result = "OK"
+            return answer
+        except DriverError as error:
+            result = error.reason
+            raise
+        except NotLeader:
+            result = "NotLeader"
+            raise
+        except asyncio.CancelledError:
+            result = "Cancelled"
+            raise
+        finally:
+            metrics.DRIVER_CALLS.labels(backend, name, result).inc()
+            metrics.DRIVER_SECONDS.labels(backend, name).observe(time.monotonic() - started)
+
+    def reset(self, lane: str) -> None:
+        """Forget the lane's hung calls; their threads end when the calls come back. Idempotent."""
+        old = self._lanes.pop(lane, None)
+        if old is None:
+            return
+        for job in old.waiting:
+            _settle(job, error=Unreachable(f"{job.name}: the connection was replaced before its turn came"))
+        old.waiting.clear()
+        while old.idle:
+            old.idle.popleft().end()
+
+    def hung(self) -> list[Hung]:
+        """What hangs, where, and since when."""
+        now = time.monotonic()
+        return [
+            Hung(lane.name, job.name, now - job.started)
+            for lane in self._lanes.values()
+            for job in lane.running
+            if now - job.started > job.hang
+        ]
+
+    def changing(self) -> list[str]:
+        """Changes that have not come back, whether their lane was reset or not."""
+        return sorted(f"{job.name} on {lane}" for lane, job in self._changing)
+
+    def measure(self) -> None:
+        """Set the gauges of /metrics."""
+        hung = self.hung()
+        metrics.HUNG_CALLS.set(len(hung))
+        stuck = sum(1 for lane in self._lanes.values() if self._stuck(lane))
+        metrics.LANES.labels("stuck").set(stuck)
+        metrics.LANES.labels("working").set(len(self._lanes) - stuck)
+
+    def stop(self) -> None:
+        """End the idle threads. Threads in a call are daemons and end with the process."""
+        for name in list(self._lanes):
+            self.reset(name)
+
+    async def _submit(self, name: str, call: Callable[[], Any], call_name: str, changes: bool, hang: float) -> Any:
+        lane = self._lanes.setdefault(name, _Lane(name))
+        job = _Job(
+            call, call_name, changes, hang, asyncio.get_running_loop().create_future(), contextvars.copy_context()
+        )
+        if self._stuck(lane):
+            raise Unreachable(self._why(lane))
+        if changes and any(other.abandoned and other.changes for other in lane.running):
+            raise Unreachable(f"{call_name} waits for an earlier change that has not come back: {self._why(lane)}")
+        lane.waiting.append(job)
+        self._start(lane)
+        return await job.done
+
+    def _start(self, lane: _Lane) -> None:
+        """Give waiting calls to threads, as many as there may be."""
+        while lane.waiting:
+            if lane.idle:
+                thread = lane.idle.popleft()
+            elif lane.threads < self._size:
+                lane.threads += 1
+                thread = _Thread(f"lane {lane.name} {lane.threads}")
+            else:
+                return
+            job = lane.waiting.popleft()
+            if job.done.done():
+                lane.idle.append(thread)
+                continue
+            job.started = time.monotonic()
+            lane.running.add(job)
+            if job.changes:
+                self._changing.add((lane.name, job))
+            loop = asyncio.get_running_loop()
+            if job.hang != float("inf"):
+                loop.call_later(job.hang, self._abandon, lane, job)
+            guard = self._guard if job.changes else None
+            thread.give(
+                job, guard, lambda job, answer, error, t=thread: self._came_back(lane, t, job, answer, error), loop
+            )
+
+    def _came_back(self, lane: _Lane, thread: "_Thread", job: _Job, answer: Any, error: BaseException | None) -> None:
+        lane.running.discard(job)
+        self._changing.discard((lane.name, job))
+        if job.abandoned:
+            log.warning(
+                "hung driver call came back", lane=lane.name, call=job.name, seconds=time.monotonic() - job.started
+            )
+        _settle(job, answer, error)
+        if self._lanes.get(lane.name) is not lane:
+            thread.end()
+            return
+        lane.idle.append(thread)
+        self._start(lane)
+
+    def _abandon(self, lane: _Lane, job: _Job) -> None:
+        """The call did not come back in time: whoever waits for it, or behind it, hears so."""
+        if job not in lane.running:
+            return
+        job.abandoned = True
+        log.warning("driver call hangs", lane=lane.name, call=job.name, seconds=job.hang, change=job.changes)
+        _settle(job, error=Unreachable(f"{job.name}: no answer in {job.hang:g} s"))
+        stuck = self._stuck(lane)
+        for waiting in list(lane.waiting):
+            if stuck or (job.changes and waiting.changes):
+                lane.waiting.remove(waiting)
+                _settle(waiting, error=Unreachable(self._why(lane)))
+
+    def _stuck(self, lane: _Lane) -> bool:
+        return sum(1 for job in lane.running if job.abandoned) >= self._size
+
+    def _why(self, lane: _Lane) -> str:
+        now = time.monotonic()
+        calls = sorted((now - job.started, job.name) for job in lane.running if job.abandoned)
+        return "no answer to " + ", ".join(f"{name} for {seconds:.0f} s" for seconds, name in reversed(calls))
+
+
+def _settle(job: _Job, answer: Any = None, error: BaseException | None = None) -> None:
+    if job.done.done():
+        return
+    if error is not None:
+        job.done.set_exception(error)
+    else:
+        job.done.set_result(answer)
+
+
+_Back = Callable[[_Job, Any, BaseException | None], None]
+
+
+class _Thread:
+    """A daemon thread that runs one job after another. (An executor's threads would hold up the process's end.)"""
+
+    def __init__(self, name: str) -> None:
+        self._given: tuple[_Job, Callable[[], None] | None, _Back, asyncio.AbstractEventLoop] | None = None
+        self._wake = threading.Semaphore(0)
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def give(self, job: _Job, guard: Callable[[], None] | None, back: _Back, loop: asyncio.AbstractEventLoop) -> None:
+        self._given = (job, guard, back, loop)
+        self._wake.release()
+
+    def end(self) -> None:
+        self._given = None
+        self._wake.release()
+
+    def _work(self) -> None:
+        while True:
+            self._wake.acquire()
+            if self._given is None:
+                return
+            job, guard, back, loop = self._given
+            answer: Any = None
+            failure: BaseException | None = None
+            try:
+                if guard is not None:
+                    guard()
+                answer = job.context.run(job.call)
+            except BaseException as error:
+                failure = error
+            try:
+                loop.call_soon_threadsafe(back, job, answer, failure)
+            except RuntimeError:
+                return  # The loop is closed: the process ends.
+            del job, answer, failure

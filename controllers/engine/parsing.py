@@ -1,0 +1,76 @@
+"""From a raw object of the API to the immutable snapshot that the cache holds. Pure; called by the cache only.
+
+A spec or status that the models cannot read (a newer version wrote it, or somebody by hand) never raises here.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pydantic
+
+from controllers.engine.base import Key, Obj
+from crds.base import Kind, Model
+
+M = TypeVar("M", bound=Model)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def key_of(kind: str, raw: Mapping[str, Any]) -> Key:
+    metadata = raw["metadata"]
+    return Key(kind, metadata.get("namespace") or "", metadata["name"])
+
+
+def parse(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None) -> Obj[Any, Any]:
+    """The snapshot. What `old`, an earlier version of the same object, shares with it is not parsed again."""
+    metadata = raw["metadata"]
+    generation = metadata.get("generation") or 0
+    raw_status: Mapping[str, Any] = raw.get("status") or {}
+    spec, problem = _spec(kind, raw, old, generation)
+    if old is not None and old.raw_status == raw_status:
+        status = old.status
+    else:
+        status = _leniently(kind.status, raw_status)[0]
+    return Obj(
+        key=key_of(kind.kind, raw),
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        generation=generation,
+        created_at=_time(metadata.get("creationTimestamp")) or _EPOCH,
+        deleting=bool(metadata.get("deletionTimestamp")),
+        deleted_at=_time(metadata.get("deletionTimestamp")),
+        labels=metadata.get("labels") or {},
+        annotations=metadata.get("annotations") or {},
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        spec=spec,
+        status=status,
+        raw_status=raw_status,
+        problem=problem,
+    )
+
+
+def _spec(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None, generation: int) -> tuple[Model, str]:
+    if old is not None and old.generation == generation:
+        return old.spec, old.problem
+    spec, problem = _leniently(kind.spec, raw.get("spec") or {})
+    if problem and old is not None:
+        return old.spec, problem
+    return spec, problem
+
+
+def _leniently(model: type[M], raw: Mapping[str, Any]) -> tuple[M, str]:
+    """The model, without the top-level fields that make no sense, and what is wrong with those."""
+    try:
+        return model.model_validate(raw), ""
+    except pydantic.ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        problem = "; ".join(f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in faults[:3])
+        wrong = {str(fault["loc"][0]) for fault in faults if fault["loc"]}
+    try:
+        return model.model_validate({name: value for name, value in raw.items() if name not in wrong}), problem
+    except pydantic.ValidationError:
+        return model.model_construct(), problem
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

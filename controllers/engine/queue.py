@@ -1,0 +1,229 @@
+"""The work queue: each object once, the urgent first, never two reconciles of one object at a time, waits in one heap.
+
+Pure but for its clock, timer and dice, which tests control. Used by the engine's workers in one loop.
+"""
+
+import asyncio
+import enum
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controllers import metrics
+from controllers.engine.base import Key
+
+_CONFLICTS = 5
+
+
+class Priority(enum.IntEnum):
+    """Lower goes first."""
+
+    FIRST = 0
+    """Waits to be placed: comes before other work."""
+    DELETE = 1
+    CHANGE = 2
+    """A person, or a program of theirs, changed the object."""
+    EVENT = 3
+    """A hypervisor or another object has news."""
+    RESYNC = 4
+
+
+class Clock:
+    """The loop's time and its one timer."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def call_at(self, when: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_at(when, call)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    priority: Priority
+    since: float
+    number: int
+
+
+class WorkQueue:
+    """Not thread-safe. `ready` is the only coroutine."""
+
+    def __init__(
+        self,
+        *,
+        backoff_first: float,
+        backoff_most: float,
+        clock: Clock | None = None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._first, self._most = backoff_first, backoff_most
+        self._clock = clock or Clock()
+        self._dice = dice
+        self._numbers = itertools.count()
+        self._waiting: dict[Key, _Waiting] = {}
+        self._ready: list[tuple[Priority, int, Key]] = []
+        self._running: dict[Key, float] = {}
+        self._dirty: dict[Key, Priority] = {}
+        self._failures: dict[Key, int] = {}
+        self._held_until: dict[Key, float] = {}
+        self._due: dict[Key, tuple[float, Priority]] = {}
+        self._heap: list[tuple[float, int, Key]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._conflicts: dict[Key, int] = {}
+        self._waiter: asyncio.Future[None] | None = None
+
+    def add(self, key: Key, priority: Priority) -> None:
+        """It should be reconciled as soon as its turn comes. While it is being reconciled: once more afterwards.
+
+        What is less urgent than a person's change waits for the back-off of a failing object to end.
+        """
+        if key in self._running:
+            self._dirty[key] = min(priority, self._dirty.get(key, priority))
+            return
+        held = self._held_until.get(key, 0.0)
+        if priority > Priority.CHANGE and held > self._clock.now():
+            self._schedule(key, held, priority)
+            return
+        waiting = self._waiting.get(key)
+        if waiting is not None and waiting.priority <= priority:
+            return
+        now = self._clock.now()
+        number = next(self._numbers)
+        self._waiting[key] = _Waiting(priority, waiting.since if waiting else now, number)
+        heapq.heappush(self._ready, (priority, number, key))
+        self._wake_one()
+
+    def add_after(self, key: Key, delay: float, priority: Priority) -> None:
+        """It should be reconciled in so many seconds, or earlier if it already is to be."""
+        if delay <= 0:
+            self.add(key, priority)
+        else:
+            self._schedule(key, self._clock.now() + delay, priority)
+
+    async def ready(self) -> None:
+        """Wait until `pop` has something. For one waiter at a time."""
+        while not self._waiting:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def pop(self) -> Key | None:
+        """The next one, which counts as being reconciled until `done`, `failed`, `conflicted` or `forget`; or None."""
+        while self._ready:
+            _, number, key = heapq.heappop(self._ready)
+            waiting = self._waiting.get(key)
+            if waiting is None or waiting.number != number:
+                continue
+            del self._waiting[key]
+            # What was set before speaks of an older state: the reconcile that starts now decides anew.
+            self._due.pop(key, None)
+            self._held_until.pop(key, None)
+            self._running[key] = self._clock.now()
+            return key
+        return None
+
+    def done(self, key: Key, again: float | None) -> None:
+        """It went well; again in so many seconds."""
+        self._failures.pop(key, None)
+        self._conflicts.pop(key, None)
+        self._end(key)
+        if again is not None:
+            self.add_after(key, again, Priority.RESYNC if again > 0 else Priority.EVENT)
+
+    def failed(self, key: Key, at_least: float = 0.0) -> float:
+        """It failed: again after its back-off (doubled each time, with jitter). Returns the wait in seconds."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        ceiling = min(self._most, self._first * 2 ** min(count, 30))
+        wait = max(at_least, ceiling * (0.5 + 0.5 * self._dice()))
+        self._held_until[key] = self._clock.now() + wait
+        self._end(key)
+        self._schedule(key, self._clock.now() + wait, Priority.EVENT)
+        return wait
+
+    def conflicted(self, key: Key) -> None:
+        """It changed while it was reconciled: once more, at once; as a failure only when that goes on and on."""
+        self._conflicts[key] = self._conflicts.get(key, 0) + 1
+        if self._conflicts[key] > _CONFLICTS:
+            self.failed(key)
+            return
+        self._dirty.setdefault(key, Priority.EVENT)
+        self._end(key)
+
+    def forget(self, key: Key) -> None:
+        """The object is gone: nothing of it is kept, but a namesake that came meanwhile is not lost."""
+        self._failures.pop(key, None)
+        self._conflicts.pop(key, None)
+        self._held_until.pop(key, None)
+        self._due.pop(key, None)
+        self._end(key)
+
+    def depth(self) -> dict[Priority, int]:
+        depth = dict.fromkeys(Priority, 0)
+        for waiting in self._waiting.values():
+            depth[waiting.priority] += 1
+        return depth
+
+    def oldest(self) -> float:
+        """For how many seconds the oldest ready object has been waiting."""
+        return max((self._clock.now() - waiting.since for waiting in self._waiting.values()), default=0.0)
+
+    def running(self) -> dict[Key, float]:
+        """What is being reconciled, and for how many seconds."""
+        now = self._clock.now()
+        return {key: now - since for key, since in self._running.items()}
+
+    def idle(self) -> bool:
+        """Whether nothing is ready and nothing is being reconciled."""
+        return not self._waiting and not self._running
+
+    def measure(self) -> None:
+        """Set the gauges of /metrics."""
+        for priority, count in self.depth().items():
+            metrics.QUEUE_DEPTH.labels(priority.name).set(count)
+        metrics.QUEUE_AGE.set(self.oldest())
+        metrics.QUEUE_TIMERS.set(len(self._due))
+        metrics.RECONCILING.set(len(self._running))
+
+    def _end(self, key: Key) -> None:
+        self._running.pop(key, None)
+        dirty = self._dirty.pop(key, None)
+        if dirty is not None:
+            self.add(key, dirty)
+
+    def _schedule(self, key: Key, when: float, priority: Priority) -> None:
+        due = self._due.get(key)
+        if due is not None and due[0] <= when:
+            self._due[key] = (due[0], min(due[1], priority))
+            return
+        self._due[key] = (when, min(due[1], priority) if due else priority)
+        heapq.heappush(self._heap, (when, next(self._numbers), key))
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """One timer of the loop, for the earliest."""
+        while self._heap and self._due.get(self._heap[0][2], (None,))[0] != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        if not self._heap or (self._timer is not None and self._timer_at <= self._heap[0][0]):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._heap[0][0]
+        self._timer = self._clock.call_at(self._timer_at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._clock.now()
+        while self._heap and self._heap[0][0] <= now:
+            when, _, key = heapq.heappop(self._heap)
+            due = self._due.get(key)
+            if due is not None and due[0] == when:
+                del self._due[key]
+                self.add(key, due[1])
+        self._set_timer()
+
+    def _wake_one(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

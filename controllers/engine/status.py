@@ -1,0 +1,78 @@
+"""Writes of an object's own turn: its whole status by one PUT, its finalizer, both bound to uid and resource version.
+
+Called by `controllers.engine.turns`. Nothing is written that the API server has already.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from controllers.engine.base import ApiError, Conflict, Obj
+from controllers.engine.client import Client, path_of
+from controllers.engine.intake import Intake
+from crds.base import API_VERSION, FINALIZER, Kind, StatusModel
+
+
+def compose(status: StatusModel, conditions: Iterable[Mapping[str, Any]], generation: int) -> dict[str, Any]:
+    """The whole status as it goes to the API: the kind's fields, our conditions, the generation it speaks of."""
+    body = status.to_yaml()
+    body["observedGeneration"] = generation
+    body["conditions"] = list(conditions)
+    return body
+
+
+def same(kind: Kind, composed: Mapping[str, Any], obj: Obj[Any, Any]) -> bool:
+    """Whether the API has that status already, by value: quantities, times, defaults and key order do not matter."""
+    if composed == obj.raw_status:
+        return True
+    has: StatusModel = obj.status
+    return _comparable(kind.status.model_validate(composed).to_yaml()) == _comparable(has.to_yaml())
+
+
+def _comparable(status: dict[str, Any]) -> dict[str, Any]:
+    status["conditions"] = sorted(status.get("conditions") or (), key=lambda condition: str(condition["type"]))
+    return status
+
+
+class Writer:
+    """Every method raises Conflict when the object is not the version that the turn knows, ApiError, NotLeader."""
+
+    def __init__(self, client: Client, kinds: Mapping[str, Kind], intake: Intake) -> None:
+        self._client = client
+        self._kinds = kinds
+        self._intake = intake
+
+    async def put_status(self, obj: Obj[Any, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+        kind = self._kinds[obj.key.kind]
+        metadata = {"name": obj.name, "uid": obj.uid, "resourceVersion": obj.resource_version}
+        if kind.namespaced:
+            metadata["namespace"] = obj.namespace
+        body = {"apiVersion": API_VERSION, "kind": kind.kind, "metadata": metadata, "status": status}
+        path = path_of(kind, obj.namespace, obj.name, "status")
+        return await self._write(obj, lambda: self._client.put(path, body, kind=kind.kind))
+
+    async def add_finalizer(self, obj: Obj[Any, Any]) -> dict[str, Any]:
+        return await self._put_finalizers(obj, [*obj.finalizers, FINALIZER])
+
+    async def remove_finalizer(self, obj: Obj[Any, Any]) -> None:
+        left = [finalizer for finalizer in obj.finalizers if finalizer != FINALIZER]
+        await self._put_finalizers(obj, left)
+        if obj.deleting and not left:
+            self._intake.gone(obj.key, obj.uid)
+
+    async def _put_finalizers(self, obj: Obj[Any, Any], finalizers: list[str]) -> dict[str, Any]:
+        kind = self._kinds[obj.key.kind]
+        # The resource version is unique in the cluster, so it stands for the uid too.
+        body = {"metadata": {"resourceVersion": obj.resource_version, "finalizers": finalizers}}
+        path = path_of(kind, obj.namespace, obj.name)
+        return await self._write(obj, lambda: self._client.patch(path, body, kind=kind.kind))
+
+    async def _write(self, obj: Obj[Any, Any], send: Callable[[], Any]) -> dict[str, Any]:
+        with self._intake.writing(obj.key):
+            try:
+                answer: dict[str, Any] = await send()
+            except ApiError as error:
+                if error.status == 409 or error.reason == "NotFound":
+                    raise Conflict(str(error)) from None
+                raise
+            self._intake.written(obj.key.kind, answer)
+            return answer

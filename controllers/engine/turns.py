@@ -1,0 +1,120 @@
+"""One reconcile of one object: what a kind's `reconcile` is given (`controllers.engine.base.Turn` for real)."""
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+from controllers.engine.base import Conflict, Obj, Paused, Refused
+from controllers.engine.cache import ObjectCache
+from controllers.engine.status import Writer, compose, same
+from controllers.logic.conditions import ALWAYS, Conditions
+from crds.base import ALLOW_DELETION, FINALIZER, PAUSED, Kind
+
+#: Conditions that only the engine sets; they never outlive the turn that set them.
+ENGINE_OWNED = frozenset({"Stalled", "ReconciliationPaused"})
+
+_paused: ContextVar[bool] = ContextVar("paused", default=False)
+
+
+def forbid_when_paused() -> None:
+    """Raises Paused in a turn of a paused object. Called by everything that acts."""
+    if _paused.get():
+        raise Paused
+
+
+class Released(Exception):
+    """The turn's object was let go: the turn is over and nothing of it is written."""
+
+
+class LiveTurn:
+    """Made by the engine in a task of its own, so that what is called from it knows whether the object is paused."""
+
+    def __init__(
+        self,
+        obj: Obj[Any, Any],
+        kind: Kind,
+        cache: ObjectCache,
+        writer: Writer,
+        crd_state: Callable[[str], Awaitable[tuple[bool, bool]]],
+        now: str,
+    ) -> None:
+        self.obj = obj
+        self.first_status = obj.raw_status
+        self.status: Any = obj.status
+        self.conditions = Conditions(obj.raw_status.get("conditions") or (), obj.generation, now)
+        self.paused = PAUSED in obj.annotations
+        _paused.set(self.paused)
+        self.events: list[tuple[str, str, bool]] = []
+        self.released = False
+        self.written = False
+        self._kind = kind
+        self._cache = cache
+        self._writer = writer
+        self._crd_state = crd_state
+        self._crd_stays = False
+
+    async def save(self) -> None:
+        """Write what is there now; conditions that were not set yet in this turn stand as they were."""
+        await self.write(partial=True)
+
+    async def write(self, *, partial: bool) -> None:
+        """Write the whole status if anything differs. `partial`: keep conditions that this turn said nothing about."""
+        composed = self.conditions.compose()
+        if partial:
+            composed = self._with_unset(composed)
+        status = compose(self.status, composed, self.obj.generation)
+        if same(self._kind, status, self.obj):
+            return
+        await self._writer.put_status(self.obj, status)
+        self.written = True
+        self._renew()
+
+    async def ensure_finalizer(self) -> None:
+        if FINALIZER in self.obj.finalizers:
+            return
+        forbid_when_paused()
+        await self._writer.add_finalizer(self.obj)
+        self._renew()
+
+    async def release(self) -> None:
+        forbid_when_paused()
+        if FINALIZER in self.obj.finalizers:
+            await self._writer.remove_finalizer(self.obj)
+        self.released = True
+
+    async def may_destroy(self) -> None:
+        if self._crd_stays:
+            return
+        going, orphans = await self._crd_state(self.obj.key.kind)
+        if not going:
+            self._crd_stays = True
+            return
+        if orphans:
+            await self.release()
+            raise Released
+        raise Refused(
+            "CRDTerminating",
+            f"CustomResourceDefinition {self._kind.crd_name} is being deleted, so nothing that this object stands for is "
+            f"touched. To let the objects go and leave everything running: kubectl annotate crd {self._kind.crd_name} "
+            f"{ALLOW_DELETION}=orphan --overwrite",
+            type_="Deleting",
+            status="True",
+        )
+
+    def event(self, reason: str, note: str, *, warning: bool = False) -> None:
+        self.events.append((reason, note, warning))
+
+    def _with_unset(self, composed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        kept = [
+            dict(old)
+            for old in self.obj.raw_status.get("conditions") or ()
+            if not self.conditions.is_set(old["type"]) and old["type"] not in ALWAYS | ENGINE_OWNED
+        ]
+        return sorted([*composed, *kept], key=lambda condition: (condition["type"] != "Ready", condition["type"]))
+
+    def _renew(self) -> None:
+        """Take the written version from the cache, which has the answer. Raises Conflict if it moved on already."""
+        obj = self._cache.at(self.obj.key)
+        if obj is None or obj.uid != self.obj.uid or obj.generation != self.obj.generation:
+            raise Conflict(f"{self.obj.key} changed while it was written")
+        self.obj = obj

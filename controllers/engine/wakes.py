@@ -1,0 +1,67 @@
+"""Who is reconciled when: turns what the cache noticed, and what kinds and the fleet ask for, into queue entries."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from controllers.engine.base import Key, Reconciler
+from controllers.engine.cache import ObjectCache, Why
+from controllers.engine.queue import Priority, WorkQueue
+
+_COALESCE = 0.1
+_BY_REASON = {
+    Why.CHANGED: Priority.CHANGE,
+    Why.STATUS: Priority.RESYNC,
+    Why.REFERRED: Priority.EVENT,
+    Why.CHILD: Priority.EVENT,
+    Why.LAST_CHILD: Priority.EVENT,
+}
+
+
+class Wakes:
+    """Passes nothing on before `open`, which enqueues everything: until then the cache is not whole."""
+
+    cache: ObjectCache
+
+    def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconciler[Any, Any]], roll_up: float) -> None:
+        self._queue = queue
+        self._reconcilers = reconcilers
+        self._roll_up = roll_up
+        self._open = False
+        self._summed_up: dict[Key, float] = {}
+
+    def open(self) -> None:
+        self._open = True
+        for key in self.cache.keys():
+            self.enqueue(key, 0.0, Priority.RESYNC)
+
+    def wake(self, key: Key, why: Why) -> None:
+        """From the cache."""
+        if why is not Why.CHILD:
+            self.enqueue(key, 0.0, _BY_REASON[why])
+            return
+        if len(self._summed_up) > 2 * len(self._reconcilers) + 10_000:
+            self._summed_up.clear()
+        now = time.monotonic()
+        due = self._summed_up.get(key, 0.0)
+        if due <= now:
+            # The first after a quiet time goes soon; those that follow are one more, when the interval is over.
+            self._summed_up[key] = now + self._roll_up
+            due = now + _COALESCE
+        self.enqueue(key, due - now, Priority.EVENT)
+
+    def enqueue(self, key: Key, after: float, priority: Priority) -> None:
+        if self._open and key.kind in self._reconcilers:
+            self._queue.add_after(key, after, self._raised(key, priority))
+
+    def _raised(self, key: Key, priority: Priority) -> Priority:
+        obj = self.cache.at(key)
+        if obj is None or priority is Priority.FIRST:
+            return priority
+        if obj.deleting:
+            return min(priority, Priority.DELETE) if priority is not Priority.RESYNC else priority
+        try:
+            first = self._reconcilers[key.kind].comes_first(obj)
+        except Exception:
+            return priority  # Its reconcile meets the same fault, and is contained there.
+        return Priority.FIRST if first else priority

@@ -1,0 +1,217 @@
+"""Kopf's part: it watches every kind and hands each event over. It runs in a thread and loop of its own, is started
+again whenever it ends (it does: design.md §8), and never touches the queue, the engine's tasks or our objects.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import kopf
+import structlog
+
+from controllers import metrics
+from controllers.config import Settings
+from controllers.engine.credentials import CredentialSource, NoCredentials
+from crds.base import GROUP, VERSION, Kind
+
+_SETTLED = 60.0
+_BATCH = 500
+Event = tuple[str, str | None, Mapping[str, Any]]
+log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """`deliver` is called in the engine's loop, once per event; `started` each time Kopf's operator was started."""
+
+    def __init__(
+        self,
+        kinds: Collection[Kind],
+        source: CredentialSource,
+        settings: Settings,
+        deliver: Callable[[str, str | None, Mapping[str, Any]], None],
+        started: Callable[[], None],
+    ) -> None:
+        self._kinds, self._source, self._settings = kinds, source, settings
+        self._deliver, self._started = deliver, started
+        self._events: deque[Event] = deque()
+        self._handed_over = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._kopf_loop: asyncio.AbstractEventLoop | None = None
+        self._operator: asyncio.Task[None] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name="kopf", daemon=True)
+        self.starts = 0
+
+    def start(self) -> None:
+        """From the engine's loop."""
+        self._loop = asyncio.get_running_loop()
+        _quieten_kopf()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends Kopf and its thread; waits for it a few seconds. Idempotent."""
+        self._stop.set()
+        self._end_operator()
+        await asyncio.to_thread(self._thread.join, 5.0)
+
+    def restart(self) -> None:
+        """End the present operator; the supervisor starts another. Thread-safe; for tests and for the health check."""
+        self._end_operator()
+
+    def _end_operator(self) -> None:
+        loop, operator = self._kopf_loop, self._operator
+        if loop is not None and operator is not None:
+            try:
+                loop.call_soon_threadsafe(operator.cancel)
+            except RuntimeError:
+                return  # It has ended by itself.
+
+    def _supervise(self) -> None:
+        pause = 1.0
+        while not self._stop.is_set():
+            began = time.monotonic()
+            self.starts += 1
+            metrics.WATCH_STARTS.inc()
+            self._call(self._started)
+            try:
+                asyncio.run(self._run())
+                outcome = "ended"
+            except BaseException as error:
+                outcome = f"{type(error).__name__}: {error}"
+            self._kopf_loop = self._operator = None
+            if self._stop.is_set():
+                return
+            if time.monotonic() - began > _SETTLED:
+                pause = 1.0
+            log.warning("watch ended: started again", outcome=outcome, pause=pause)
+            self._stop.wait(pause)
+            pause = min(pause * 2, self._settings.watch_backoff_most)
+
+    async def _run(self) -> None:
+        self._kopf_loop = asyncio.get_running_loop()
+        registry = kopf.OperatorRegistry()
+        self._register(registry)
+        # A task of its own, so that Kopf ends itself in good order when it is cancelled.
+        self._operator = asyncio.create_task(
+            kopf.operator(registry=registry, settings=self._kopf_settings(), standalone=True, clusterwide=True)
+        )
+        if self._stop.is_set():
+            self._operator.cancel()
+        await asyncio.wait([self._operator])
+        if not self._operator.cancelled():
+            self._operator.result()
+
+    def _register(self, registry: kopf.OperatorRegistry) -> None:
+        source = self._source
+
+        # A login is asked for at the start and whenever the API server answered 401.
+        @kopf.on.login(registry=registry, errors=kopf.ErrorsMode.TEMPORARY, backoff=5.0)
+        def login(**_: Any) -> kopf.ConnectionInfo:
+            try:
+                found = source.reload()
+            except NoCredentials as error:
+                raise kopf.TemporaryError(str(error), delay=5.0) from None
+            return kopf.ConnectionInfo(
+                server=found.server,
+                ca_data=found.ca,
+                insecure=found.insecure,
+                certificate_data=found.certificate,
+                private_key_data=found.key,
+                token=found.token,
+            )
+
+        for kind in self._kinds:
+            self._register_kind(registry, kind.kind, GROUP, VERSION, kind.plural)
+        self._register_kind(registry, "Namespace", "", "v1", "namespaces")
+
+    def _register_kind(self, registry: kopf.OperatorRegistry, kind: str, group: str, version: str, plural: str) -> None:
+        @kopf.on.event(group, version, plural, registry=registry, id=f"hand over {plural}")
+        async def hand_over(event: kopf.RawEvent, **_: Any) -> None:
+            self._hand_over((kind, event["type"], event["object"]))
+
+    def _hand_over(self, event: Event) -> None:
+        self._events.append(event)
+        if not self._handed_over.is_set():
+            self._handed_over.set()
+            self._call(self._drain)
+
+    def _call(self, what: Callable[[], None]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(what)
+        except RuntimeError:
+            self._stop.set()  # The engine's loop is closed.
+
+    def _drain(self) -> None:
+        """In the engine's loop: a batch at a time, so that other work comes between."""
+        self._handed_over.clear()
+        for _ in range(_BATCH):
+            try:
+                kind, type_, raw = self._events.popleft()
+            except IndexError:
+                return
+            self._deliver(kind, type_, raw)
+        self._handed_over.set()
+        self._call(self._drain)
+
+    def _kopf_settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.process.ultimate_exiting_timeout = None
+        settings.posting.enabled = False
+        settings.persistence.progress_storage = _NoProgress()
+        settings.persistence.diffbase_storage = _NoDiffBase()
+        settings.watching.server_timeout = self._settings.watch_server_timeout
+        settings.watching.client_timeout = self._settings.watch_server_timeout + 30
+        settings.watching.connect_timeout = min(10.0, self._settings.request_timeout)
+        settings.networking.request_timeout = self._settings.request_timeout
+        settings.networking.connect_timeout = min(10.0, self._settings.request_timeout)
+        settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8)
+        settings.queueing.idle_timeout = 1.0
+        settings.queueing.exit_timeout = 0.5
+        return settings
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps nothing on our objects."""
+
+    def fetch(self, *, key: Any, body: Any) -> None:
+        return None
+
+    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
+        return None
+
+    def purge(self, *, key: Any, body: Any, patch: Any) -> None:
+        return None
+
+    def touch(self, *, body: Any, patch: Any, value: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps nothing on our objects."""
+
+    def fetch(self, *, body: Any) -> None:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        return None
+
+
+class _OnlyWhatMatters(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "OS signals are ignored" not in record.getMessage()
+
+
+def _quieten_kopf() -> None:
+    for name in ("kopf", "kopf.objects", "kopf._core.reactor.running"):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logging.WARNING, logger.level))
+        if not any(isinstance(known, _OnlyWhatMatters) for known in logger.filters):
+            logger.addFilter(_OnlyWhatMatters())
