@@ -120,6 +120,12 @@ debian_packages() {
     step "installing ${#missing[@]} Debian packages: ${missing[*]}" install_packages "${missing[@]}"
 }
 
+# The lab unpacks a kernel and a guest agent that are not installed: apt must know them, until they were had once.
+package_lists() {
+    [[ -n "$want_machines" && ! -e "$cache/guest/packages.json" ]] || return 0
+    compgen -G '/var/lib/apt/lists/*_Packages*' > /dev/null || step "reading Debian's lists of packages" apt-get update
+}
+
 make_environment() {
     local folder="$1"
     rm -rf "$folder"
@@ -167,6 +173,7 @@ go_programs() {
 }
 
 debian_packages
+package_lists
 python_environment
 for program in "${programs[@]}"; do
     case "$program" in
