@@ -130,16 +130,16 @@ def hosts_in_scope(cache: Cache, scope: PoolScope | StoreScope) -> list[HostObj]
     found: Iterable[HostObj]
     match scope.type:
         case "Host":
-            name = scope.host_ref.name if isinstance(scope, PoolScope) and scope.host_ref else ""
+            name = scope.host_ref.name if scope.host_ref else ""
             host = cache.get("Host", "", name)
             found = [host] if host else []
         case "HostCluster":
-            name = scope.host_cluster_ref.name if isinstance(scope, PoolScope) and scope.host_cluster_ref else ""
+            name = scope.host_cluster_ref.name if scope.host_cluster_ref else ""
             found = (h for h in cache.all("Host") if _readable(h) and h.spec.host_cluster_ref.name == name)
         case "Zone":
             found = hosts_of_zone(cache, scope.zone_ref.name if scope.zone_ref else "")
         case _:
-            region = scope.region_ref.name if isinstance(scope, StoreScope) and scope.region_ref else ""
+            region = scope.region_ref.name if scope.region_ref else ""
             zones = (lineage(cache, h).zone for h in cache.all("Host"))
             pairs = zip(cache.all("Host"), zones, strict=False)
             found = (h for h, z in pairs if _readable(z) and z.spec.region_ref.name == region)

@@ -1,0 +1,324 @@
+"""The fleet: a session per Host, what was seen where, and who is woken when that changes.
+
+`controllers.fleet.base.Fleet` for real, with what the Host kind needs beside it. Made by `controllers.__main__`; lives
+as long as our term as leader.
+
+An end-point that serves a whole HostCluster (vCenter, a Xen pool) will be one session for several hosts: nobody above
+this module knows how many connections there are.
+"""
+
+import asyncio
+import contextvars
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+
+from controllers import metrics
+from controllers.engine.base import Key, NotLeader, Obj, Paused, Services
+from controllers.fleet.base import Clearance, HostView, Link
+from controllers.fleet.contacts import Contacts
+from controllers.fleet.rounds import Rounds
+from controllers.fleet.session import CALL_TIMEOUT, HostPlan, HostSession
+from controllers.logic import inheritance
+from controllers.logic.sightings import HostWord, Sightings
+from drivers.base import Action, EndPoint, Expected, InstanceFacts, Resume
+from drivers.errors import Busy, Rejected, Unreachable
+
+R = TypeVar("R")
+log = structlog.get_logger(__name__)
+
+SOON = 0.5
+"""Seconds for which wakes of a Host for its instances' sake are gathered."""
+KEEPING = 10.0
+
+
+class LiveFleet:
+    """Called from the engine's loop only."""
+
+    def __init__(self, services: Services, *, simulated_state: str, listing_interval: float = 5.0) -> None:
+        self.services = services
+        self.simulated_state = simulated_state
+        self.listing_interval = listing_interval
+        self.book = Sightings(time.monotonic())
+        self.contacts = Contacts(services)
+        self._rounds = Rounds(self)
+        self._sessions: dict[str, HostSession] = {}
+        self._refused: dict[str, HostView] = {}
+        self._declared: dict[str, datetime] = {}
+        self._waiting: dict[str, set[str]] = {}
+        self._keeper: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------ what the Host kind asks
+
+    def ensure(self, host: str, plan: HostPlan) -> HostView:
+        """Have a session of this plan. Idempotent."""
+        self._refused.pop(host, None)
+        session = self._sessions.get(host)
+        if session is not None and (session.plan.uid, session.plan.backend) != (plan.uid, plan.backend):
+            self.forget(host)
+            session = None
+        if session is None:
+            session = self._sessions[host] = HostSession(host, plan, self)
+            self._measure()
+        session.replan(plan)
+        return session.view()
+
+    def refuse(self, host: str, reason: str, message: str) -> None:
+        """No session, because the object makes no sense as it stands."""
+        self._drop(host)
+        old = self._refused.get(host)
+        if old is None or (old.reason, old.error) != (reason, message):
+            self._refused[host] = HostView(
+                host=host, link=Link.REFUSED, since=self.services.now(), last_contact=None, facts=None,
+                reason=reason, error=message,
+            )  # fmt: skip
+
+    def forget(self, host: str) -> None:
+        """The Host object is gone."""
+        self._drop(host)
+        self._refused.pop(host, None)
+        self._declared.pop(host, None)
+        self.contacts.forget(host)
+
+    def declare(self, host: str, declared_at: datetime | None) -> None:
+        """Take note of a declaration that is valid as far as its own text and the recorded contacts tell (H1)."""
+        if declared_at is None:
+            self._declared.pop(host, None)
+        elif (session := self._sessions.get(host)) is None or not session.up:
+            self._declared[host] = declared_at
+
+    def out_of_service(self, host: str) -> datetime | None:
+        """The moment at which the host was validly declared off; None if it was not, or has answered since."""
+        return self._declared.get(host)
+
+    def busy_cpus(self, host: str) -> float:
+        session = self._sessions.get(host)
+        return session.busy_cpus if session else 0.0
+
+    async def start(self) -> None:
+        """Keep the records of contacts. Sessions begin as the Host kind asks for them."""
+        if self._keeper is None:
+            self._keeper = asyncio.get_running_loop().create_task(self._keep_contacts(), name="contacts")
+
+    async def stop(self) -> None:
+        """End all sessions."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        await self._rounds.stop()
+        sessions, self._sessions = list(self._sessions.values()), {}
+        await asyncio.gather(*(session.stop() for session in sessions), return_exceptions=True)
+
+    # ------------------------------------------------------------ Fleet
+
+    def view(self, host: str) -> HostView | None:
+        session = self._sessions.get(host)
+        return session.view() if session else self._refused.get(host)
+
+    def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
+        return self.book.of(uuid)
+
+    async def observe(self, host: str, uuid: str) -> InstanceFacts | None:
+        return await self._observe(self._session(host), uuid, ours=False)
+
+    async def act(self, host: str, uuid: str, action: Action, *, uid: str, sequence: int) -> InstanceFacts | None:
+        session = self._session(host)
+        endpoint = session.endpoint()
+        expected = Expected(installations=self.services.installations, uid=uid, sequence=sequence)
+        known = False
+        self.book.begin(host, uuid)
+        if isinstance(action, Resume):
+            self.book.resumed(uuid, time.monotonic(), self.services.now(), answered=False)
+        try:
+            await session.run(type(action).__name__, lambda end: end.apply(host, uuid, action, expected), changes=True)
+            known = True
+            if isinstance(action, Resume):
+                self.book.resumed(uuid, time.monotonic(), self.services.now(), answered=True)
+        except (Rejected, Busy, NotLeader, Paused):
+            known = True
+            raise
+        except Unreachable:
+            session.broken(endpoint)
+            raise
+        finally:
+            self.book.end(host, uuid, time.monotonic(), known=known)
+            session.look_again(uuid)
+        return await self._observe(session, uuid, ours=True)
+
+    async def call(self, host: str, name: str, call: Callable[[EndPoint], R], *, changes: bool) -> R:
+        return await self._session(host).run(name, call, changes=changes)
+
+    async def long_call(self, host: str, name: str, call: Callable[[EndPoint], R]) -> R:
+        return await self._session(host).run(name, call, changes=True, long=True)
+
+    def clearance(self, uuid: str, hosts: Iterable[str]) -> Clearance:
+        home = self.home(uuid)
+        by_zone: dict[str, list[str]] = {}
+        for host in hosts:
+            by_zone.setdefault(self._zone(host), []).append(host)
+        waiting: list[str] = []
+        for zone, members in by_zone.items():
+            found = self.book.not_clear(
+                uuid, zone, members, self._word, time.monotonic(), home=home, contact=self._recorded(home)
+            )
+            waiting.extend(found)
+            if found:
+                self._waiting.setdefault(zone, set()).add(uuid)
+        return Clearance(not waiting, tuple(sorted(waiting)))
+
+    def request_rounds(self, zone: str) -> None:
+        self._rounds.request(zone)
+
+    def note_first_decision(self, uuid: str) -> None:
+        self.book.note_first(uuid)
+
+    def decided_first(self, uuid: str) -> bool:
+        return self.book.decided_first(uuid)
+
+    def note_sign(self, uuid: str) -> None:
+        self.book.sign(uuid, time.monotonic())
+
+    def hosts_in_zone(self, zone: str) -> Iterable[str]:
+        return [host.name for host in inheritance.hosts_of_zone(self.services.cache, zone)]
+
+    # ------------------------------------------------------------ what sessions and rounds tell
+
+    def session(self, host: str) -> HostSession | None:
+        return self._sessions.get(host)
+
+    def home(self, uuid: str) -> str | None:
+        for instance in self._instances(uuid):
+            if instance.status.placement is not None:
+                return str(instance.status.placement.host) if instance.status.placement.host else None
+        return None
+
+    def link_changed(self, session: HostSession) -> None:
+        self._measure()
+        host = Key("Host", "", session.host)
+        self.services.enqueue(host)
+        for instance in self.services.cache.referrers(host, "Instance"):
+            self.services.enqueue(instance.key)
+        self._wake_waiting(session.plan.zone or "")
+
+    def instances_changed(self, host: str, uuids: set[str]) -> None:
+        strangers = False
+        for uuid in uuids:
+            instances = self._instances(uuid)
+            strangers = strangers or not instances
+            for instance in instances:
+                self.services.enqueue(instance.key)
+        if strangers:
+            self.services.enqueue(Key("Host", "", host), after=SOON)
+
+    def facts_changed(self, host: str) -> None:
+        self.services.enqueue(Key("Host", "", host))
+
+    def pool_changed(self, uuid: str) -> None:
+        """A pool of that UUID changed on some host."""
+        for kind in ("StoragePool", "ImageStore"):
+            for pool in self.services.cache.all(kind):
+                if pool.status.uuid == uuid:
+                    self.services.enqueue(pool.key)
+
+    def contact(self, host: str) -> None:
+        now = self.services.now()
+        self.contacts.note(host, now)
+        declared = self._declared.pop(host, None)
+        if declared is not None:
+            self.contacts.owe(host, max(declared, now))
+            self.services.enqueue(Key("Host", "", host))
+
+    async def before_listing(self, host: str) -> None:
+        await self.contacts.settle(host)
+
+    def machine_holder(self, session: HostSession, machine_id: str) -> str | None:
+        for other in self._sessions.values():
+            if other is session or other.view().facts is None or not other.up:
+                continue
+            facts = other.view().facts
+            if facts is not None and facts.machine_id == machine_id:
+                return other.host
+        mine = (session.plan.created_at, session.host)
+        for host in self.services.cache.all("Host"):
+            if (
+                host.name != session.host
+                and host.status.machine_id == machine_id
+                and (host.created_at, host.name) < mine
+            ):
+                return host.name
+        return None
+
+    def round_ended(self, zone: str) -> None:
+        self._wake_waiting(zone)
+
+    # ------------------------------------------------------------ inside
+
+    async def _observe(self, session: HostSession, uuid: str, *, ours: bool) -> InstanceFacts | None:
+        endpoint, begun = session.endpoint(), time.monotonic()
+        try:
+            facts = await self.services.lanes.run(
+                session.lane, lambda: endpoint.observe_instance(session.host, uuid),
+                changes=False, backend=session.plan.backend, name="observe_instance", hang=CALL_TIMEOUT,
+            )  # fmt: skip
+        except Unreachable:
+            session.broken(endpoint)
+            raise
+        session.note(uuid, facts, begun, ours=ours)
+        return facts
+
+    def _session(self, host: str) -> HostSession:
+        session = self._sessions.get(host)
+        if session is None:
+            refused = self._refused.get(host)
+            raise Unreachable(f"Host {host} is not connected: {refused.error if refused else 'there is no such Host'}")
+        return session
+
+    def _drop(self, host: str) -> None:
+        session = self._sessions.pop(host, None)
+        if session is not None:
+            task = asyncio.get_running_loop().create_task(session.stop(), context=contextvars.Context())
+            task.add_done_callback(lambda _: self._measure())
+
+    def _instances(self, uuid: str) -> list[Obj[Any, Any]]:
+        return [o for o in self.services.cache.indexed("uuid", uuid) if o.key.kind == "Instance"]
+
+    def _zone(self, host: str) -> str:
+        obj = self.services.cache.get("Host", "", host)
+        zone = inheritance.zone_of(self.services.cache, obj) if obj else None
+        session = self._sessions.get(host)
+        return zone or (session.plan.zone if session else None) or ""
+
+    def _word(self, host: str) -> HostWord:
+        obj = self.services.cache.get("Host", "", host)
+        ready = obj.condition("Ready") if obj else None
+        since = None
+        if ready is not None and ready.get("status") == "False":
+            since = datetime.fromisoformat(ready["lastTransitionTime"])
+        return HostWord(out_of_service=host in self._declared, not_ready_since=since)
+
+    def _recorded(self, host: str | None) -> datetime | None:
+        """The last contact that a leader before us recorded."""
+        if host is None:
+            return None
+        obj = self.services.cache.get("Host", "", host)
+        known = [at for at in (self.contacts.recorded(host), obj.status.last_contact if obj else None) if at]
+        return max(known) if known else None
+
+    def _wake_waiting(self, zone: str) -> None:
+        for uuid in self._waiting.pop(zone, ()):
+            for instance in self._instances(uuid):
+                self.services.enqueue(instance.key)
+
+    async def _keep_contacts(self) -> None:
+        while True:
+            await asyncio.sleep(KEEPING)
+            await self.contacts.renew()
+
+    def _measure(self) -> None:
+        counts = Counter((s.plan.backend, s.view().link) for s in self._sessions.values())
+        for backend in {s.plan.backend for s in self._sessions.values()}:
+            for link in Link:
+                metrics.HOSTS.labels(backend, link.value).set(counts[backend, link])
