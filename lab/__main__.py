@@ -114,9 +114,8 @@ def _status(options: argparse.Namespace) -> int:
         return 1
     plane = ControlPlane(options.name)
     operator = Operator(plane.layout, plane.operator_kubeconfig).process
-    lines = [(name, "process", "", pid, "" if pid else "off") for name, pid in plane.running().items()]
-    if operator.pid_file.exists():
-        lines.append(("operator", "process", "", operator.pid(), "" if operator.pid() else "ended"))
+    processes = [*plane.processes(), *([operator] if operator.pid_file.exists() else [])]
+    lines = [(p.name, "process", "", p.pid(), "frozen" if p.frozen() else "" if p.pid() else "off") for p in processes]
     lines += [(m.name, m.role, m.address, m.pid, m.problem or "") for m in Machines(options.name).status()]
     print(f"lab {options.name}: API server {plane.url}, KUBECONFIG={plane.kubeconfig}")
     print(f"{'NAME':<24} {'ROLE':<16} {'ADDRESS':<16} {'PID':<8} PROBLEM")

@@ -29,7 +29,7 @@ class Operator:
         self.kubeconfig = kubeconfig
         self.arguments = tuple(arguments)
         folder = layout.state / "operator"
-        self.process = Process("the operator", folder / "pid", layout.logs / "operator.log")
+        self.process = Process("operator", folder / "pid", layout.logs / "operator.log")
         self._version = folder / "version"
 
     @property

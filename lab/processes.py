@@ -32,12 +32,18 @@ class Process:
             return None
         return pid if start_time(pid) == started else None
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start it unless it lives: idempotent, does not wait for readiness. Its output is added to the log.
+    def frozen(self) -> bool:
+        """Whether it stands still after freeze()."""
+        pid = self.pid()
+        return pid is not None and _state(pid) == "T"
 
-        Raises LabError when the program cannot be run.
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start it unless it lives (a frozen one is thawed): idempotent, does not wait for readiness.
+
+        Its output is added to the log. Raises LabError when the program cannot be run.
         """
         if self.pid() is not None:
+            self.thaw()
             return
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -114,8 +120,18 @@ def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None when it is gone or a zombie. Does not block."""
     for child in [child for child in _children if child.poll() is not None]:
         _children.remove(child)
+    fields = _stat(pid)
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def _state(pid: int) -> str:
+    fields = _stat(pid)
+    return fields[0] if fields else "X"
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; none when it is gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
+        return []

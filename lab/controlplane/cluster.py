@@ -80,9 +80,9 @@ class ControlPlane:
     def down(self) -> None:
         """Kill the processes and remove all that up() made, objects included. Takes 0.1 s."""
         with self._locked():
-            for process in self._all():
+            for process in self.processes():
                 process.kill()
-            for path in (self.folder, self.kubeconfig, self.operator_kubeconfig, *(p.log for p in self._all())):
+            for path in (self.folder, self.kubeconfig, self.operator_kubeconfig, *(p.log for p in self.processes())):
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
@@ -91,7 +91,11 @@ class ControlPlane:
 
     def running(self) -> dict[str, int | None]:
         """The pid of each process by its name, None for one that does not run."""
-        return {process.name: process.pid() for process in self._all()}
+        return {process.name: process.pid() for process in self.processes()}
+
+    def processes(self) -> tuple[Process, Process, Process]:
+        """Its three processes, in the order in which they are ended."""
+        return (self.controller_manager, self.apiserver, self.etcd)
 
     def ready(self) -> bool:
         """Whether the API server answers /readyz with 200 now. Blocks for at most 3 s."""
@@ -142,9 +146,6 @@ class ControlPlane:
     def start_controller_manager(self) -> None:
         """Start the controller manager again."""
         self._start_controller_manager()
-
-    def _all(self) -> tuple[Process, Process, Process]:
-        return (self.controller_manager, self.apiserver, self.etcd)
 
     def _process(self, name: str) -> Process:
         return Process(name, self.folder / f"{name}.pid", self.layout.logs / f"{name}.log")
