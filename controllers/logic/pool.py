@@ -1,0 +1,74 @@
+"""What a StoragePool or ImageStore is to a driver, where it is to be reached, and when two of them are one. Pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from controllers.engine.base import Cache, Obj
+from controllers.logic import inheritance
+from controllers.logic.identity import object_uuid
+from crds.base import NFS
+from crds.imagestore import ImageStoreSpec
+from crds.storagepool import StoragePoolSpec
+from drivers.base import LocalSource, NFSSource, PoolDefinition, PoolSource, SimulatedSource
+
+SUPPORTED = ("NFS", "Local", "Simulated")
+"""Types of spec.type that this version connects; the others are Unsupported."""
+PoolObj = Obj[Any, Any]
+"""Of a StoragePool or an ImageStore."""
+
+
+def pool_uuid(pool: PoolObj) -> str:
+    """H3: the user's word, else from metadata.uid."""
+    return object_uuid(pool.spec.uuid, pool.uid)
+
+
+def pool_definition(pool: PoolObj, installation: str) -> PoolDefinition:
+    """As the drivers take it. Only for a supported type."""
+    source = source_of(pool.spec)
+    if source is None:
+        raise ValueError(f"{pool.key} is of type {pool.spec.type}, which has no driver")
+    return PoolDefinition(uuid=pool_uuid(pool), name=pool.name, installation=installation, source=source)
+
+
+def source_of(spec: StoragePoolSpec | ImageStoreSpec) -> PoolSource | None:
+    """Where it lies; None for a type that is not supported."""
+    if spec.type == "NFS" and spec.nfs is not None:
+        return NFSSource(server=spec.nfs.server, path=_path(spec.nfs), options=spec.nfs.options)
+    if isinstance(spec, StoragePoolSpec) and spec.type == "Local" and spec.local is not None:
+        return LocalSource(path=spec.local.path)
+    if spec.type == "Simulated" and spec.simulated is not None:
+        return SimulatedSource(capacity=spec.simulated.capacity)
+    return None
+
+
+def address(pool: PoolObj) -> str:
+    """What two pools must not have in common: one export, one pool (H3). "" where there is no such thing."""
+    spec = pool.spec
+    if spec.nfs is not None:
+        return f"nfs://{spec.nfs.server.lower()}{_path(spec.nfs)}"
+    if isinstance(spec, StoragePoolSpec) and spec.local is not None and spec.scope.host_ref is not None:
+        return f"local://{spec.scope.host_ref.name}{spec.local.path.rstrip('/')}"
+    return ""
+
+
+def older_twin(pool: PoolObj, others: Iterable[PoolObj]) -> PoolObj | None:
+    """Of those that lie at the same address or have the same UUID, the oldest, if it is older than `pool`."""
+    mine = (pool.created_at, pool.uid)
+    twins = [
+        other
+        for other in others
+        if other.uid != pool.uid
+        and not other.problem
+        and (other.created_at, other.uid) < mine
+        and ((address(pool) and address(other) == address(pool)) or pool_uuid(other) == pool_uuid(pool))
+    ]
+    return min(twins, key=lambda t: (t.created_at, t.uid), default=None)
+
+
+def hosts_in_scope(cache: Cache, pool: PoolObj) -> list[str]:
+    """Names of the Hosts that are to reach it, in order."""
+    return [host.name for host in inheritance.hosts_in_scope(cache, pool.spec.scope)]
+
+
+def _path(nfs: NFS) -> str:
+    return "/" + nfs.path.strip("/")
