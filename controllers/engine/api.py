@@ -21,7 +21,7 @@ class KindApi:
         client: Client,
         kinds: Mapping[str, Kind],
         namespace: str,
-        remember: Callable[[str, dict[str, Any]], None],
+        remember: Callable[[str, dict[str, Any]], object],
     ) -> None:
         """`remember` gets each answer that shows an object of our kinds, so that the cache has it at once."""
         self._client = client
@@ -85,6 +85,20 @@ class KindApi:
         """Whether the CRD's allow-deletion annotation has the value `orphan`, read live (N4)."""
         crd = await self._crd(kind)
         return crd is not None and (crd["metadata"].get("annotations") or {}).get(ALLOW_DELETION) == "orphan"
+
+    async def read(self, path: str) -> Mapping[str, Any] | None:
+        """Whatever is at that path, read live; None if absent."""
+        return await self._get(path, "other")
+
+    async def create_at(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Create what is not of our kinds in the collection at that path; None when it exists already."""
+        forbid_when_paused()
+        try:
+            return await self._client.post(path, body, kind="other")
+        except ApiError as error:
+            if error.status == 409 and error.reason == "AlreadyExists":
+                return None
+            raise
 
     async def merge_patch(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """A merge patch of anything that is not one of our kinds."""

@@ -139,7 +139,7 @@ class ObjectCache:
             return {Key(kind, "", name): ("", version) for name, (version, _) in self._namespaces.items()}
         return {key: (entry.obj.uid, entry.version) for key, entry in self._entries[kind].items()}
 
-    def keys(self) -> list[Key]:
+    def known(self) -> list[Key]:
         return [key for entries in self._entries.values() for key in entries]
 
     def measure(self) -> None:

@@ -128,7 +128,7 @@ class Engine:
         self._spawn(self._relist_now_and_then(), "relist")
         self.pulse.ready = ""
         self.started.set()
-        log.info("started", objects=len(self.cache.keys()), installation=installation)
+        log.info("started", objects=len(self.cache.known()), installation=installation)
 
     def _build(self, installation: str) -> None:
         reconcilers: dict[str, Reconciler[Any, Any]] = {}

@@ -94,8 +94,8 @@ class LiveTurn:
             raise Released
         raise Refused(
             "CRDTerminating",
-            f"CustomResourceDefinition {self._kind.crd_name} is being deleted, so nothing that this object stands for is "
-            f"touched. To let the objects go and leave everything running: kubectl annotate crd {self._kind.crd_name} "
+            f"CustomResourceDefinition {self._kind.crd_name} is being deleted, so nothing that this object stands for "
+            f"is touched. To let the objects go and leave everything running: kubectl annotate crd {self._kind.crd_name} "
             f"{ALLOW_DELETION}=orphan --overwrite",
             type_="Deleting",
             status="True",

@@ -32,7 +32,7 @@ class Wakes:
 
     def open(self) -> None:
         self._open = True
-        for key in self.cache.keys():
+        for key in self.cache.known():
             self.enqueue(key, 0.0, Priority.RESYNC)
 
     def wake(self, key: Key, why: Why) -> None:

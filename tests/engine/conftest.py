@@ -1,0 +1,29 @@
+"""The control plane of the engine's tests: one for all of them, with two small kinds of their own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from lab.controlplane import ControlPlane
+from tests.engine.harness import Cluster
+from tests.engine.widgets import KINDS, crds
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    plane = ControlPlane("t-engine")
+    plane.down()
+    plane.up()
+    yield plane
+    plane.down()
+
+
+@pytest.fixture
+async def cluster(plane: ControlPlane) -> AsyncIterator[Cluster]:
+    cluster = Cluster(plane.kubeconfig, KINDS)
+    await cluster.namespace("stratiform-system")
+    await cluster.namespace("team-a")
+    await cluster.install(crds())
+    await cluster.wipe()
+    yield cluster
+    await cluster.close()
