@@ -43,6 +43,8 @@ class LibvirtConnection:
     tls: TLSMaterial | None = None
     ssh: SSHMaterial | None = None
     allow_plaintext: bool = False
+    installations: tuple[str, ...] = ()
+    """Ours first, then those taken over: tells foreign domains of HostFacts; (): every marked one counts as ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
