@@ -114,7 +114,8 @@ def _status(options: argparse.Namespace) -> int:
         return 1
     plane = ControlPlane(options.name)
     operator = Operator(plane.layout, plane.operator_kubeconfig).process
-    processes = [*plane.processes(), *([operator] if operator.pid_file.exists() else [])]
+    # A demo on somebody's own cluster has no control plane here, and a lab without a demo no operator.
+    processes = [p for p in (*plane.processes(), operator) if p.pid_file.exists() or p.log.exists()]
     lines = [(p.name, "process", "", p.pid(), "frozen" if p.frozen() else "" if p.pid() else "off") for p in processes]
     lines += [(m.name, m.role, m.address, m.pid, m.problem or "") for m in Machines(options.name).status()]
     print(f"lab {options.name}: API server {plane.url}, KUBECONFIG={plane.kubeconfig}")
