@@ -14,9 +14,9 @@ from crds.base import (
     StatusModel,
     at_least,
 )
-from crds.capacity import Capacity, Summary
-from crds.fields import Cidr, Identifier, Uuid, about, between, immutable, live, set_list, text
-from crds.storagepool import PoolClaim
+from crds.capacity import Capacity, Children, Summary
+from crds.fields import Cidr, Identifier, Uuid, about, between, immutable, live, map_list, set_list, text
+from crds.storagepool import PoolClaim, PoolHost
 
 HostPattern = Annotated[str, text(253, least=1, pattern=r"^(\*\.)?[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$")]
 
@@ -104,5 +104,11 @@ class ImageStoreStatus(StatusModel):
     claim: Annotated[PoolClaim | None, about("The claim found or written on it. Unset: never reached.")] = None
     capacity: Annotated[Capacity | None, about("Bytes of the store. Unset: never reached.")] = None
     summary: Annotated[Summary | None, about("Capacity as the columns show it. Unset: never reached.")] = None
+    hosts: Annotated[
+        tuple[PoolHost, ...],
+        map_list("name", most=256),
+        about("How each host in scope sees it, those that do not reach it first where there are more than fit."),
+    ] = ()
+    host_count: Annotated[Children | None, about("Hosts in scope, and those that reach it. Unset: not counted.")] = None
     templates: Annotated[int | None, between(0, 2**31), about("Templates kept here. Unset: not counted yet.")] = None
     snapshots: Annotated[int | None, between(0, 2**31), about("Snapshots kept here. Unset: not counted yet.")] = None
