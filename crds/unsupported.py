@@ -70,12 +70,6 @@ TABLE: tuple[Entry, ...] = (
     ),
     _entry("Host", "uplinks[].type", _UPLINK, *_UPLINKS),
     _entry(
-        "Host",
-        "maintenance",
-        "draining a host is not supported yet: set allocationState: Disabled, and stop its instances or pin them "
-        "elsewhere",
-    ),
-    _entry(
         "StoragePool",
         "type",
         "this storage is not supported yet: use NFS, Local or Simulated",
