@@ -24,6 +24,7 @@ from drivers.base import (
     InstanceDefinition,
     NicAttachment,
     Power,
+    Release,
     Reset,
     Resume,
     Shutdown,
@@ -40,6 +41,9 @@ from drivers.simulated.domains import Domain, Shape
 from drivers.simulated.state import Transaction
 
 UPLINK_TYPES = ("Simulated",)
+
+FINE_WITHOUT = (Undefine, Destroy, ForceOff, Shutdown, DetachDisk, DetachNic, Release)
+"""Actions that are done already when there is no such domain."""
 
 _Change = Callable[[Shape], Shape]
 _Device = TypeVar("_Device", bound=DiskAttachment | NicAttachment)
@@ -58,8 +62,10 @@ def act(tx: Transaction, host: str, uuid: str, action: Action, expected: Expecte
             domains.save(tx, replace(adopted, mark=encode(mark)), "adopted")
             return
     if found is None:
-        if not isinstance(action, Undefine | Destroy | ForceOff | Shutdown | DetachDisk | DetachNic):
+        if not isinstance(action, FINE_WITHOUT):
             _require(found, host, uuid)
+        return
+    if isinstance(action, Release) and not found.mark:
         return
     check(found, expected)
     match action:
@@ -68,6 +74,8 @@ def act(tx: Transaction, host: str, uuid: str, action: Action, expected: Expecte
                 domains.save(tx, replace(found, mark=encode(mark)), "mark written")
         case AttachDisk() | DetachDisk() | AttachNic() | DetachNic() | ChangeMedia() | GrowDisk():
             _devices(tx, found, action)
+        case Release():
+            domains.save(tx, replace(found, mark=""), "released")
         case Undefine() | Destroy():
             _take_away(tx, found, action)
         case _:

@@ -102,6 +102,7 @@ def versions(tx: Transaction, host: str) -> list[tuple[str, int]]:
 
 def save(tx: Transaction, domain: Domain, detail: str) -> None:
     """Write the row, log the change, and record what must never be (see `violations`)."""
+    ran = tx.row("SELECT power FROM domains WHERE host = ? AND uuid = ?", domain.host, domain.uuid) == ("Running",)
     version = tx.change(EventKind.CHANGED, domain.host, domain.uuid, detail)
     tx.run(
         f"INSERT OR REPLACE INTO domains({_COLUMNS}, version) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -109,9 +110,11 @@ def save(tx: Transaction, domain: Domain, detail: str) -> None:
         *(domain.persistent, domain.autostart, _SHAPE.dump_json(domain.shape).decode()),
         *(_SHAPE.dump_json(domain.live).decode() if domain.live else None, domain.agent, domain.due, version),
     )
-    tx.run("DELETE FROM writers WHERE host = ? AND uuid = ?", domain.host, domain.uuid)
+    written = tx.rows("DELETE FROM writers WHERE host = ? AND uuid = ? RETURNING pool, disk", domain.host, domain.uuid)
     if domain.power is Power.RUNNING and domain.live is not None:
-        _record_run(tx, domain, domain.live)
+        if not ran:
+            _record_run(tx, domain)
+        _record_writes(tx, domain, domain.live, written)
 
 
 def remove(tx: Transaction, domain: Domain, detail: str = "undefined") -> None:
@@ -139,20 +142,24 @@ def _domain(row: Any) -> Domain:
     )
 
 
-def _record_run(tx: Transaction, domain: Domain, live: Shape) -> None:
-    """The oracle of the tests: a second running copy, or a second writer, is written down for ever."""
+def _record_run(tx: Transaction, domain: Domain) -> None:
+    """The oracle of the tests: a second running copy is written down for ever, when it begins to run."""
     others = tx.rows(
         "SELECT host FROM domains WHERE uuid = ? AND power = ? AND host != ?",
         domain.uuid, Power.RUNNING.value, domain.host,
     )  # fmt: skip
     for (host,) in others:
         violate(tx, f"instance {domain.uuid} ({domain.title}) runs on {domain.host} and on {host}")
+
+
+def _record_writes(tx: Transaction, domain: Domain, live: Shape, before: list[tuple[str, str]]) -> None:
+    """And a second writer of a disk, when it begins to write."""
     for disk in live.disks:
         if disk.read_only or disk.device == "cdrom" or not disk.disk:
             continue
         rivals = tx.rows("SELECT host, uuid FROM writers WHERE pool = ? AND disk = ?", disk.pool, disk.disk)
         for host, uuid in rivals:
-            if not disk.shareable:
+            if not disk.shareable and (disk.pool, disk.disk) not in before:
                 violate(tx, f"disk {disk.disk} of pool {disk.pool} is written by {uuid} on {host} and by "
                             f"{domain.uuid} on {domain.host}")  # fmt: skip
         tx.run("INSERT OR IGNORE INTO writers VALUES (?, ?, ?, ?)", disk.pool, disk.disk, domain.host, domain.uuid)

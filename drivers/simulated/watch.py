@@ -5,6 +5,7 @@ what another process did within POLL seconds: SQLite's `data_version` tells chea
 """
 
 import logging
+import math
 import threading
 import time
 from typing import Protocol
@@ -83,14 +84,14 @@ class Watcher:
     def _run(self) -> None:
         connection = self._state.connect()
         try:
-            seen, pause = -1, POLL
+            seen, due = -1, math.inf
             while not self._ended:
-                woken = self._wake.wait(pause)
+                woken = self._wake.wait(min(POLL, max(0.0, due - time.time())))
                 self._wake.clear()
                 version = connection.execute("PRAGMA data_version").fetchone()[0]
                 try:
-                    if woken or version != seen or pause < POLL:
-                        pause = self._round()
+                    if woken or version != seen or time.time() >= due:
+                        due = self._round()
                 except Exception:
                     log.exception("the simulated platform's watcher failed; it tries again")
                     time.sleep(POLL)
@@ -100,7 +101,7 @@ class Watcher:
             connection.close()
 
     def _round(self) -> float:
-        """Deliver what is new; returns seconds until something is due."""
+        """Deliver what is new; returns when something is due (time.time())."""
         with self._state.read() as tx:
             first = tx.row("SELECT coalesce(min(id), 0) FROM changes")[0]
             changes = tx.rows("SELECT id, kind, host, uuid, detail FROM changes WHERE id > ? ORDER BY id", self._last)
@@ -123,8 +124,7 @@ class Watcher:
         if due is not None and due <= now:
             with self._state.write(cause="guest") as tx:
                 domains.settle(tx)
-        waits = [POLL, *(max(0.005, t - now) for t in (due, breaks) if t is not None and t > now)]
-        return float(min(waits))
+        return min((float(t) for t in (due, breaks) if t is not None and t > now), default=math.inf)
 
     def _each(self) -> list[Watched]:
         return [w for several in tuple(self._watched.values()) for w in several]

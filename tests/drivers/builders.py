@@ -26,6 +26,7 @@ from tests.drivers.backend import Backend
 OURS = "installation-ours"
 THEIRS = "installation-theirs"
 MIB = 1 << 20
+GIB = 1 << 30
 
 
 def new_uuid() -> str:

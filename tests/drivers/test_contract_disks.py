@@ -1,4 +1,4 @@
-"""Pools and a disk's life on every driver: claim, mark before the disk, made anew or never, gone with its companions."""
+"""Pools and the life of a disk on every driver: claim, mark before disk, made anew or never, gone with companions."""
 
 from dataclasses import replace
 

@@ -13,6 +13,7 @@ from drivers.base import (
     Expected,
     ForceOff,
     Power,
+    Release,
     Reset,
     Resume,
     Shutdown,
@@ -38,6 +39,7 @@ def refused(made: Machine, action: Action, expected: Expected) -> None:
 
 
 def every_action(made: Machine) -> tuple[Action, ...]:
+    """But Release, which is done already where there is no mark."""
     return (*POWER, WriteMark(made.mark), Define(made.definition))
 
 
@@ -115,6 +117,25 @@ def test_n3_adopting_an_unmarked_instance_writes_our_mark(backend: Backend, endp
     assert made.facts().mark == mark
     assert made.facts().name == "by-hand"
     assert made.facts().power is Power.OFF
+
+
+def test_n3_a_released_instance_keeps_running_and_is_nobodys(backend: Backend, endpoint: EndPoint) -> None:
+    made = machine(backend, endpoint).run()
+    made.apply(Release())
+    assert (made.facts().mark, made.facts().unreadable) == (None, False)
+    assert made.facts().power is Power.RUNNING
+    made.apply(Release())
+    refused(made, ForceOff(), made.expected)
+
+
+def test_n3_what_is_not_ours_is_not_released(backend: Backend, endpoint: EndPoint) -> None:
+    theirs = machine(backend, endpoint, mark=instance_mark(installation=THEIRS)).define()
+    refused(theirs, Release(), expecting(replace(theirs.mark, installation=OURS)))
+    refused(theirs, Release(), replace(theirs.expected, uid=new_uuid()))
+
+
+def test_n3_releasing_what_is_gone_is_fine(backend: Backend, endpoint: EndPoint) -> None:
+    machine(backend, endpoint).apply(Release())
 
 
 def test_n2_adopting_an_orphan_replaces_the_mark_of_the_named_uid(backend: Backend, endpoint: EndPoint) -> None:
