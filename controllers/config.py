@@ -9,60 +9,56 @@ import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from crds.base import SYSTEM_NAMESPACE
 
 PREFIX = "STRATIFORM_"
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All durations in seconds."""
 
-    namespace: str = _setting(SYSTEM_NAMESPACE, "Namespace of the operator: credentials and the Lease live there.")
-    installation: str = _setting("", "Installation id in our marks. Empty: uid of the kube-system namespace.")
-    take_over: tuple[str, ...] = _setting((), "Comma-separated installation ids whose marks count as ours.")
-    kubeconfig: Path | None = _setting(None, "Kubeconfig. Unset: $KUBECONFIG, else the pod's service account.")
+    namespace: Annotated[str, "Namespace of the operator: credentials and the Lease live there."] = SYSTEM_NAMESPACE
+    installation: Annotated[str, "Installation id in our marks. Empty: uid of the kube-system namespace."] = ""
+    take_over: Annotated[tuple[str, ...], "Comma-separated installation ids whose marks count as ours."] = ()
+    kubeconfig: Annotated[Path | None, "Kubeconfig. Unset: $KUBECONFIG, else the pod's service account."] = None
 
-    leader_election: bool = _setting(True, "Whether a Lease is taken before anything is done.")
-    lease_name: str = _setting("stratiform", "metadata.name of the Lease.")
-    lease_duration: float = _setting(15.0, "How long the Lease holds without being renewed.")
-    lease_renew: float = _setting(2.0, "Pause between two renewals.")
-    lease_margin: float = _setting(3.0, "Side effects stop so long before the Lease ends.")
-    kernel_timer: bool = _setting(True, "Whether a kernel timer kills the process at the Lease's end (W6).")
+    leader_election: Annotated[bool, "Whether a Lease is taken before anything is done."] = True
+    lease_name: Annotated[str, "metadata.name of the Lease."] = "stratiform"
+    lease_duration: Annotated[float, "How long the Lease holds without being renewed."] = 15.0
+    lease_renew: Annotated[float, "Pause between two renewals."] = 2.0
+    lease_margin: Annotated[float, "Side effects stop so long before the Lease ends."] = 3.0
+    kernel_timer: Annotated[bool, "Whether a kernel timer kills the process at the Lease's end (W6)."] = True
 
-    workers: int = _setting(32, "Reconciles that run at once, those not counted that wait for a driver.")
-    resync: float = _setting(600.0, "Every object is reconciled at least so often.")
-    relist: float = _setting(240.0, "How often objects lost by the watch are looked for.")
-    page: int = _setting(500, "Objects a page of a list.")
-    roll_up: float = _setting(5.0, "A parent is reconciled for its children's sake at most so often.")
-    backoff_first: float = _setting(1.0, "Wait after the first failure of an object.")
-    backoff_most: float = _setting(120.0, "Longest wait after failures of an object.")
+    workers: Annotated[int, "Reconciles that run at once, those not counted that wait for a driver."] = 32
+    resync: Annotated[float, "Every object is reconciled at least so often."] = 600.0
+    relist: Annotated[float, "How often objects lost by the watch are looked for."] = 240.0
+    page: Annotated[int, "Objects a page of a list."] = 500
+    roll_up: Annotated[float, "A parent is reconciled for its children's sake at most so often."] = 5.0
+    backoff_first: Annotated[float, "Wait after the first failure of an object."] = 1.0
+    backoff_most: Annotated[float, "Longest wait after failures of an object."] = 120.0
 
-    request_timeout: float = _setting(20.0, "Limit of one request to the API server.")
-    connections: int = _setting(64, "Connections to the API server.")
-    watch_server_timeout: int = _setting(300, "How long the API server keeps a watch open.")
-    watch_backoff_most: float = _setting(30.0, "Longest wait before Kopf's operator is started again.")
+    request_timeout: Annotated[float, "Limit of one request to the API server."] = 20.0
+    connections: Annotated[int, "Connections to the API server."] = 64
+    watch_server_timeout: Annotated[int, "How long the API server keeps a watch open."] = 300
+    watch_backoff_most: Annotated[float, "Longest wait before Kopf's operator is started again."] = 30.0
 
-    lane_threads: int = _setting(4, "Driver calls at once per end-point.")
-    lane_hang: float = _setting(30.0, "A driver call without answer for so long counts as hung.")
-    listing_interval: float = _setting(10.0, "How often each host is listed as a whole.")
-    simulated_state: Path = _setting(
-        Path("/var/lib/stratiform/simulated"), "Where hosts of hypervisor Simulated keep their state."
+    lane_threads: Annotated[int, "Driver calls at once per end-point."] = 4
+    lane_hang: Annotated[float, "A driver call without answer for so long counts as hung."] = 30.0
+    listing_interval: Annotated[float, "How often each host is listed as a whole."] = 10.0
+    simulated_state: Annotated[Path, "Where hosts of hypervisor Simulated keep their state."] = Path(
+        "/var/lib/stratiform/simulated"
     )
 
-    bind: str = _setting("127.0.0.1", "Address on which metrics and health are served.")
-    health_port: int = _setting(8080, "Port of /metrics, /livez and /readyz; 0: any free one, -1: none.")
-    wedged_after: float = _setting(60.0, "/livez fails when the loop, or an object in the queue, stands so long.")
-    log_format: str = _setting("console", "console or JSON.")
-    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+    bind: Annotated[str, "Address on which metrics and health are served."] = "127.0.0.1"
+    health_port: Annotated[int, "Port of /metrics, /livez and /readyz; 0: any free one, -1: none."] = 8080
+    wedged_after: Annotated[float, "/livez fails when the loop, or an object in the queue, stands so long."] = 60.0
+    log_format: Annotated[str, "console or JSON."] = "console"
+    log_level: Annotated[str, "DEBUG, INFO, WARNING or ERROR."] = "INFO"
 
     def __post_init__(self) -> None:
         if not 0 < self.lease_margin < self.lease_duration - self.lease_renew:
@@ -80,13 +76,13 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] | None = None)
     parser = argparse.ArgumentParser(
         prog="python -m controllers", description="Stratiform's operator.", argument_default=argparse.SUPPRESS
     )
-    hints = typing.get_type_hints(Settings)
+    hints = typing.get_type_hints(Settings, include_extras=True)
     for entry in dataclasses.fields(Settings):
         parser.add_argument(
             f"--{entry.name.replace('_', '-')}",
             dest=entry.name,
             metavar="VALUE",
-            help=f"{entry.metadata['help']} (default: {entry.default!s}; {PREFIX}{entry.name.upper()})",
+            help=f"{hints[entry.name].__metadata__[0]} (default: {entry.default!s}; {PREFIX}{entry.name.upper()})",
         )
     given = {
         entry.name: environment[PREFIX + entry.name.upper()]
@@ -104,6 +100,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str] | None = None)
 
 def _convert(name: str, hint: Any, value: str) -> Any:
     """`value` as the setting's type. Raises ValueError that names the setting."""
+    hint = typing.get_args(hint)[0]
     if isinstance(hint, types.UnionType):
         hint = next(choice for choice in typing.get_args(hint) if choice is not types.NoneType)
     if typing.get_origin(hint) is tuple:

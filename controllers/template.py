@@ -36,8 +36,9 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         "template-uuid": lambda obj: [object_uuid(None, obj.uid)]
     }
 
-    def __init__(self, services: Services, fleet: Fleet) -> None:
-        self._services, self._fleet = services, fleet
+    def __init__(self, services: Services, fleet: Fleet, cluster_cidrs: tuple[str, ...]) -> None:
+        """`cluster_cidrs`: ranges of the cluster itself, from which nothing is fetched."""
+        self._services, self._fleet, self._cluster_cidrs = services, fleet, cluster_cidrs
         self._disks = DiskWork(services, fleet)
         self._jobs = Jobs(services)
 
@@ -154,7 +155,7 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         source = ImageSource(
             url=http.url, checksum=http.checksum, format=(obj.spec.format or "Raw").lower(), max_bytes=MAX_BYTES,
             max_virtual_size=MAX_VIRTUAL, allowed_cidrs=tuple(allowed.cidrs), allowed_hosts=tuple(allowed.hosts),
-            forbidden_cidrs=self._services.forbidden_cidrs,
+            forbidden_cidrs=self._cluster_cidrs,
         )  # fmt: skip
         definition = self._definition(obj)
         where, host = self._disks.definition(store), self._disks.host_for(store)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from crds.base import Model
 from controllers.logic.conditions import Conditions
+from crds.base import Model
 
 S = TypeVar("S", bound=Model)
 T = TypeVar("T", bound=Model)
@@ -103,6 +103,9 @@ class Cache(Protocol):
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
         """Labels of a core Namespace (None: unknown): for NamespaceSet selectors."""
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """Every core Namespace with its labels."""
 
 
 @dataclass(frozen=True, slots=True)

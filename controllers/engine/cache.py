@@ -91,6 +91,10 @@ class ObjectCache:
         found = self._namespaces.get(namespace)
         return found[1] if found else None
 
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """Every core Namespace with its labels."""
+        return {name: labels for name, (_, labels) in self._namespaces.items()}
+
     # What feeds it ---------------------------------------------------------------------------------------------------
 
     def apply(self, kind: str, raw: Mapping[str, Any], *, own: bool = False) -> bool:

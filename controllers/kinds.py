@@ -1,0 +1,63 @@
+"""Which reconcilers and components make up the operator, and how they are wired. Called by `controllers.__main__`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from controllers.config import Settings
+from controllers.engine.base import Reconciler, Services
+from controllers.engine.engine import Component
+from controllers.fleet.fleet import LiveFleet
+from controllers.host import HostReconciler
+from controllers.hostcluster import HostClusterReconciler
+from controllers.hostpod import HostPodReconciler
+from controllers.imagestore import ImageStoreReconciler
+from controllers.instances.reconciler import InstanceReconciler
+from controllers.network import NetworkReconciler
+from controllers.networkaddress import NetworkAddressReconciler
+from controllers.offers import InstanceTypeReconciler, VolumeTypeReconciler
+from controllers.placement.scheduler import FirstFitScheduler
+from controllers.protection import NamespaceProtection
+from controllers.region import RegionReconciler
+from controllers.snapshot import SnapshotReconciler
+from controllers.storagepool import StoragePoolReconciler
+from controllers.template import TemplateReconciler
+from controllers.volume import VolumeReconciler
+from controllers.zone import ZoneReconciler
+
+
+class Wiring:
+    """The parts of one run of the engine, which asks for the components first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def components(self, services: Services) -> Iterable[Component]:
+        """What runs while we are leader."""
+        self._fleet = LiveFleet(
+            services,
+            simulated_state=str(self._settings.simulated_state),
+            listing_interval=self._settings.listing_interval,
+        )
+        return (self._fleet, NamespaceProtection(services))
+
+    def reconcilers(self, services: Services) -> Iterable[Reconciler[Any, Any]]:
+        """One for each kind."""
+        fleet = self._fleet
+        scheduler = FirstFitScheduler(services, fleet)
+        return (
+            RegionReconciler(services),
+            ZoneReconciler(services),
+            HostPodReconciler(services),
+            HostClusterReconciler(services),
+            HostReconciler(services, fleet),
+            StoragePoolReconciler(services, fleet),
+            ImageStoreReconciler(services, fleet),
+            InstanceTypeReconciler(services),
+            VolumeTypeReconciler(services),
+            TemplateReconciler(services, fleet, self._settings.cluster_cidrs),
+            VolumeReconciler(services, fleet, scheduler),
+            SnapshotReconciler(services),
+            NetworkReconciler(services),
+            NetworkAddressReconciler(services),
+            InstanceReconciler(services, fleet, scheduler),
+        )
