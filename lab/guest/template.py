@@ -24,7 +24,7 @@ from lab.guest.packages import Package
 from lab.layout import locked
 from lab.programs import cache_root
 
-FILE_NAME = "stratiform-guest.qcow2"
+FILE_NAME = "guest.qcow2"
 Say = Callable[[str], None]
 
 _ROOT = Path(__file__).with_name("root")
@@ -41,9 +41,10 @@ _KERNEL_LINE = (
     "console=ttyS0,115200 panic=5 mitigations=off random.trust_cpu=on net.ifnames=0 no_timer_check loglevel=6"
 )
 _MODULES = (
-    "virtio_pci virtio_blk virtio_net virtio_scsi sd_mod sr_mod virtio_console virtio_balloon virtio-rng isofs vfat "
-    "nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 button evdev pvpanic-pci pvpanic-mmio efivarfs af_packet i6300esb"
-).split()
+    *("virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "virtio_console", "virtio_balloon", "virtio-rng"),
+    *("sd_mod", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8", "efivarfs"),
+    *("button", "evdev", "pvpanic-pci", "pvpanic-mmio", "i6300esb"),
+)
 # Where each file of root/ goes in the guest.
 _PLACES = {
     "init": "init",
@@ -105,7 +106,15 @@ def _key(chosen: list[Package]) -> str:
     """A name for everything the image is made from: packages, files of this machine, our own sources."""
     digest = hashlib.sha256(repr(chosen).encode())
     own = [*sorted(_ROOT.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))]
-    for path in [*own, _BUSYBOX, _MBR, _SYSLINUX / "efi64/ldlinux.e64", Path("/usr/bin/syslinux"), Path("/usr/bin/mtools"), *_agent_libraries()]:
+    for path in [
+        *own,
+        _BUSYBOX,
+        _MBR,
+        _SYSLINUX / "efi64/ldlinux.e64",
+        Path("/usr/bin/syslinux"),
+        Path("/usr/bin/mtools"),
+        *_agent_libraries(),
+    ]:
         if not path.exists():
             raise LabError(f"{path} is missing; `make demo` installs what the lab needs")
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
@@ -169,7 +178,7 @@ def _check_libraries(program: Path) -> None:
 
 
 def _add_modules(archive: Archive, unpacked: Path) -> None:
-    """The modules and what they need, with a list in the order of loading. What is built into the kernel is left out."""
+    """The modules and what they need, with a list in the order of loading. What the kernel has built in is left out."""
     found = {_module_name(path.stem): path for path in (unpacked / "lib/modules").rglob("*.ko")}
     order: list[str] = []
 

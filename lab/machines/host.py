@@ -8,12 +8,11 @@ import contextlib
 import shutil
 import socket
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 
-from lab.machines import pki
 from lab.errors import LabError
-from lab.machines.machine import Bind, Machine
+from lab.machines import pki
+from lab.machines.machine import Machine
 from lab.machines.plan import Plan
 
 TLS_PORT = 16514
@@ -102,10 +101,6 @@ class Host(Machine):
         """Say which program is `mount.nfs` inside; taken at the host's first start."""
         self._mount_nfs = program
 
-    def binds(self) -> Sequence[Bind]:
-        """As every machine: its logs, consoles of guests among them."""
-        return super().binds()
-
     def wire(self) -> list[str]:
         """The guest bridge over the guest cable; forward_delay 0, or a guest's first seconds are lost."""
         return [
@@ -158,6 +153,13 @@ class Host(Machine):
     def ready(self) -> bool:
         """Whether libvirtd takes connections."""
         return answers(self.address, TLS_PORT)
+
+    def revive(self, seconds: float = 30) -> None:
+        """Power on again with the same disk, or start only libvirtd where that is what died. Idempotent."""
+        if self.alive():
+            self.start_libvirtd(seconds)
+        else:
+            super().revive(seconds)
 
     # -- libvirtd -----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
 """All machines of one lab together: up, down, status. Called by the lab's command line, the demo and tests."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -22,6 +25,7 @@ from lab.machines.servers import DhcpServer, NfsServer, WebServer
 Say = Callable[[str], None]
 _FIRST_HOST = 11
 _MAX_HOSTS = 100
+_FOLDERS = ("machines", "nfs", "web", "pki", "authority")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ class Machines:
             plaintext_hosts=kept.plaintext_hosts if plaintext_hosts is None else plaintext_hosts,
         )
         if not 1 <= self.options.hosts <= _MAX_HOSTS:
-            raise LabError(f"lab {name}: {self.options.hosts} hosts were asked for; from 1 to {_MAX_HOSTS} are possible")
+            raise LabError(
+                f"lab {name}: {self.options.hosts} hosts were asked for; from 1 to {_MAX_HOSTS} are possible"
+            )
         self.nfs = NfsServer(self.plan)
         self.web = WebServer(self.plan)
         self.net = DhcpServer(self.plan)
@@ -135,6 +141,7 @@ class Machines:
     def up(self, say: Say = lambda text: None) -> None:
         """Bring up what is not up: machines, libvirtd, pulled cables. Blocks until all answer. Idempotent."""
         with locked(f"{self.name}.up"):
+            self._refuse_other_options()
             if self._all_well():
                 say(f"lab {self.name}: everything is up")
                 return
@@ -154,14 +161,10 @@ class Machines:
 
     def _bring_up(self, machine: Machine, say: Say) -> None:
         began = time.monotonic()
-        was_off = not machine.alive()
-        machine.start()
         machine.link(True)
-        if isinstance(machine, Host) and not was_off:
-            if machine.libvirtd_state() == "T":
-                machine.thaw_libvirtd()
-            machine.start_libvirtd()
-        machine.await_ready()
+        if isinstance(machine, Host) and machine.libvirtd_state() == "T":
+            machine.thaw_libvirtd()
+        machine.revive()
         say(f"{machine.name} ({machine.address}) answers after {time.monotonic() - began:.1f} s")
 
     def _kept(self) -> Options:
@@ -170,6 +173,18 @@ class Machines:
             return Options()
         values = json.loads(kept.read_text())
         return Options(hosts=values["hosts"], plaintext_hosts=tuple(values["plaintext_hosts"]))
+
+    def _refuse_other_options(self) -> None:
+        """A lab that is there may only get more hosts: the disks of the others are already written."""
+        kept = self._kept()
+        if not (self.state_dir / "machines").exists():
+            return
+        fewer, other = self.options.hosts < kept.hosts, self.options.plaintext_hosts != kept.plaintext_hosts
+        if fewer or other:
+            raise LabError(
+                f"lab {self.name} is there with {kept.hosts} hosts, without TLS: {kept.plaintext_hosts or 'none'}; "
+                f"asked were {self.options.hosts} and {self.options.plaintext_hosts or 'none'}. Take it down first"
+            )
 
     def _remember(self) -> None:
         self.state_dir.mkdir(parents=True, exist_ok=True)
@@ -180,16 +195,15 @@ class Machines:
         return same and (self.state_dir / "machines.json").exists() and all(s.problem is None for s in self.status())
 
     def _certificates(self) -> None:
-        if (self.pki_dir / "cacert.pem").exists():
-            return
         authority = pki.Authority(self.state_dir / "authority", f"lab {self.name}")
-        foreign = pki.Authority(self.state_dir / "authority/foreign", "somebody else")
-        pki.write_flat(self.foreign_pki_dir, foreign, foreign.issue("somebody-else"))
+        if not (self.pki_dir / "cacert.pem").exists():
+            foreign = pki.Authority(self.state_dir / "authority/foreign", "somebody else")
+            pki.write_flat(self.foreign_pki_dir, foreign, foreign.issue("somebody-else"))
+            pki.write_flat(self.pki_dir, authority, authority.issue("stratiform"))
         pki.ssh_pair(self.pki_dir / "ssh/id_ed25519")
         keys = {host.address: pki.ssh_pair(self.state_dir / "authority" / f"ssh-{host.name}") for host in self.hosts}
         lines = "".join(f"{address} {key.public}\n" for address, key in keys.items())
         (self.pki_dir / "ssh/known_hosts").write_text(lines)
-        pki.write_flat(self.pki_dir, authority, authority.issue("stratiform"))
 
     def _bridges(self) -> None:
         wanted = [
@@ -199,7 +213,7 @@ class Machines:
         commands = []
         for number, (bridge, address) in enumerate(wanted):
             if not Path("/sys/class/net", bridge).exists():
-                # A fixed address, or the bridge takes another one with every cable and peers' neighbour tables go stale.
+                # A fixed address, or the bridge takes another one with every cable and neighbour tables go stale.
                 mac = f"02:5f:{self.plan.index:02x}:{number:02x}:00:fe"
                 commands.append(f"link add {bridge} address {mac} type bridge forward_delay 0 stp_state 0")
                 commands.append(f"addr add {address}/24 dev {bridge}")
@@ -229,8 +243,8 @@ class Machines:
             with ThreadPoolExecutor(8, "lab") as pool:
                 list(pool.map(lambda machine: machine.kill(), known))
             self._remove_networks()
-            for folder in ("machines", "nfs", "web", "pki", "authority", "logs"):
-                shutil.rmtree(self.state_dir / folder, ignore_errors=True)
+            for path in [*(machine.logs for machine in known), *(self.state_dir / name for name in _FOLDERS)]:
+                shutil.rmtree(path, ignore_errors=True)
             (self.state_dir / "machines.json").unlink(missing_ok=True)
             self.plan.layout.release()  # Others, as the control plane, may keep things there.
             say(f"lab {self.name}: machines are gone after {time.monotonic() - began:.1f} s")
@@ -244,6 +258,9 @@ class Machines:
                 ip(commands)
         mine = sorted(Path("/run/netns").glob(self.plan.namespace("*")))
         for namespace in mine:
+            for pid in run(["ip", "netns", "pids", namespace.name]).split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)  # Somebody's shell, or a start that was broken off half-way.
             run(["ip", "netns", "del", namespace.name])
         # `ip netns` leaves its folder mounted for ever; the last lab takes that away too.
         with locked("registry"):

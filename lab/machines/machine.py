@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lab.commands import run
 from lab.errors import LabError
+from lab.layout import locked
 from lab.machines.plan import Plan
 
 _INIT = Path(__file__).with_name("init.sh")
@@ -72,7 +73,7 @@ class Machine:
         return self.alive()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Put a file on the machine's disk. Only while it is off: an overlay's upper folder must not change under it."""
+        """Put a file on the machine's disk, only while it is off: a mounted overlay's upper folder must not change."""
         target = self.state / "upper" / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
@@ -134,7 +135,7 @@ class Machine:
         try:
             number, started = (self.state / "pid").read_text().split()
             stat = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
-            same_net = os.stat(f"/proc/{number}/ns/net").st_ino == os.stat(f"/run/netns/{self.namespace}").st_ino
+            same_net = Path(f"/proc/{number}/ns/net").samefile(f"/run/netns/{self.namespace}")
         except (OSError, ValueError):
             return None
         return int(number) if stat[19] == started and stat[0] not in "ZX" and same_net else None
@@ -188,7 +189,9 @@ class Machine:
     def _cable(self) -> None:
         """Make the network namespace with its cables, unless they are there. Idempotent."""
         if not Path("/run/netns", self.namespace).exists():
-            run(["ip", "netns", "add", self.namespace])
+            # The first `ip netns add` since boot mounts /run/netns, and two of them at once hide each other's.
+            with locked("registry"):
+                run(["ip", "netns", "add", self.namespace])
         plan, bridges = self.plan, [self.plan.management_bridge, self.plan.guest_bridge]
         missing = [(n, link) for n, link in enumerate(self._links()) if not Path("/sys/class/net", link).exists()]
         outside, inside = [], []

@@ -29,7 +29,16 @@ def build(say: Callable[[str], None]) -> Path:
         program.parent.mkdir(parents=True, exist_ok=True)
         draft = program.with_name(f"{program.name}.{os.getpid()}")
         libraries = shlex.split(run(["pkg-config", "--cflags", "--libs", *_LIBRARIES]))
-        run(["gcc", *_FLAGS, "-o", str(draft), *(str(source) for source in sources if source.suffix == ".c"), *libraries])
+        run(
+            [
+                "gcc",
+                *_FLAGS,
+                "-o",
+                str(draft),
+                *(str(source) for source in sources if source.suffix == ".c"),
+                *libraries,
+            ]
+        )
         draft.chmod(0o755)
         draft.replace(program)
         say(f"built mount.nfs in {time.monotonic() - began:.1f} s")

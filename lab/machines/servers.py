@@ -122,7 +122,7 @@ class DhcpServer(Machine):
     def boot(self) -> str:
         """dnsmasq with nothing from this machine's configuration."""
         prefix = self.plan.guest_prefix
-        options = f"--conf-file=/dev/null --interface=eth1 --bind-interfaces --except-interface=lo --port=0 --no-daemon"
+        options = "--conf-file=/dev/null --interface=eth1 --bind-interfaces --except-interface=lo --port=0 --no-daemon"
         options += f" --dhcp-range={prefix}20,{prefix}40,1h --dhcp-option=3,{prefix}1 --dhcp-option=6,{prefix}1"
         options += " --dhcp-authoritative --dhcp-leasefile=/run/dnsmasq.leases --user=root --no-resolv --no-hosts"
         return f"setsid dnsmasq {options} </dev/null >>/var/log/dnsmasq.log 2>&1 &\n"
