@@ -54,6 +54,8 @@ class SimulatedConnection:
     memory: int
     state: str
     """Path of the simulator's state (a SQLite file), shared by all simulated hosts of the operator."""
+    installations: tuple[str, ...] = ()
+    """As of LibvirtConnection."""
 
 
 Connection = LibvirtConnection | SimulatedConnection

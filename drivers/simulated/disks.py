@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 
 from drivers.base import DiskFacts
-from drivers.errors import Invalid, Unreachable
+from drivers.errors import Busy, Invalid, Unreachable
 from drivers.marks import DiskMark, Unreadable, decode
 from drivers.simulated import domains
 from drivers.simulated.state import Transaction
@@ -124,10 +124,10 @@ def users(tx: Transaction, host: str, pool: str, disk: str = "") -> dict[str, tu
 
 
 def require_for_start(tx: Transaction, host: str, pool: str, name: str) -> None:
-    """The disk must be there for the hypervisor to open it. Raises Invalid, Unreachable."""
+    """The disk must be there for the hypervisor to open it. Raises Busy, Invalid, Unreachable."""
     address = address_of(tx, host, pool)
     if address is None:
-        raise Invalid(f"host {host} has not connected pool {pool}, where disk {name} lies")
+        raise Busy(f"host {host} has not connected pool {pool} yet, where disk {name} lies")
     found = load(tx, address, name)
     companion = tx.row("SELECT 1 FROM companions WHERE address = ? AND name = ?", address, name)
     if companion is None and (found is None or not found.present):
@@ -148,5 +148,5 @@ def make_nvram(tx: Transaction, host: str, pool: str, name: str) -> None:
     """UEFI variables beside the boot disk (D5): made at the first start, kept after."""
     address = address_of(tx, host, pool)
     if address is None:
-        raise Invalid(f"host {host} has not connected pool {pool}, where the UEFI variables {name} lie")
+        raise Busy(f"host {host} has not connected pool {pool} yet, where the UEFI variables {name} lie")
     tx.run("INSERT OR IGNORE INTO companions VALUES (?, ?, ?)", address, name, json.dumps({"variables": {}}))

@@ -55,7 +55,7 @@ class SimulatedDriver:
                 domains.settle(tx)
             gate = Gate(state, connection.host, boot)
             _knock(gate, timeout)
-            return SimulatedEndPoint(state, gate)
+            return SimulatedEndPoint(state, gate, connection.installations)
         except BaseException:
             state.release()
             raise
@@ -91,8 +91,9 @@ def _knock(gate: Gate, timeout: float) -> None:
 class SimulatedEndPoint:
     """Thread-safe; holds no connection to the state file between calls."""
 
-    def __init__(self, state: State, gate: Gate) -> None:
+    def __init__(self, state: State, gate: Gate, installations: tuple[str, ...] = ()) -> None:
         self._state = state
+        self._installations = installations
         self._gate = gate
         self._storage = SimulatedStorage(gate)
         self._deliver: Callable[[Event], None] | None = None
@@ -178,7 +179,7 @@ class SimulatedEndPoint:
                 host,
             )
         running = [f for f in self._read(host) if f.power in domains.ACTIVE]
-        foreign = [f for f in running if f.mark is None]
+        foreign = [f for f in running if self._is_foreign(f)]
         return HostFacts(
             host=host,
             machine_id=machine,
@@ -251,6 +252,11 @@ class SimulatedEndPoint:
         if host != self.host:
             raise Invalid(f"the connection to simulated host {self.host} knows no host {host}")
         return self._gate.enter(*calls)
+
+    def _is_foreign(self, facts: InstanceFacts) -> bool:
+        if facts.mark is None:
+            return not facts.unreadable
+        return bool(self._installations) and facts.mark.installation not in self._installations
 
     def _read(self, host: str) -> tuple[InstanceFacts, ...]:
         """All domains, parsing only what changed since it was last read."""

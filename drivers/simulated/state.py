@@ -124,7 +124,7 @@ class State:
         connection = self.connect()
         Path(path).chmod(0o600)  # It holds user data, as a real pool does.
         _prepare(connection)
-        self._give(connection)
+        connection.close()
 
     @classmethod
     def acquire(cls, path: str) -> "State":
@@ -199,7 +199,7 @@ class State:
             return self.connect()
 
     def _give(self, connection: sqlite3.Connection) -> None:
-        if len(self._idle) < 16:
+        if self._users > 0 and len(self._idle) < 16:
             self._idle.append(connection)
         else:
             connection.close()

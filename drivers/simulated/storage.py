@@ -163,6 +163,9 @@ class SimulatedStorage:
     def resize_disk(self, pool: PoolDefinition, disk: str, size: int) -> DiskFacts:
         effects = self._gate.enter("resize_disk")
         with self._write(effects) as tx:
+            rival = tx.row("SELECT uuid FROM writers WHERE pool = ? AND disk = ?", pool.uuid, disk)
+            if rival is not None:
+                raise Busy(f"disk {disk} of pool {pool.name}: guest {rival[0]} runs on it; grow it through the guest")
             disks.grow(tx, self._gate.host, pool.uuid, disk, size)
             facts = self._facts(tx, pool, disk)
         if facts is None:
@@ -291,7 +294,7 @@ class SimulatedStorage:
     def _address(self, tx: Transaction, pool: PoolDefinition) -> str:
         address = disks.address_of(tx, self._gate.host, pool.uuid)
         if address is None:
-            raise Invalid(f"host {self._gate.host} has not connected pool {pool.name}")
+            raise Busy(f"host {self._gate.host} has not connected pool {pool.name} yet")
         return address
 
     def _facts(self, tx: Transaction, pool: PoolDefinition, disk: str) -> DiskFacts | None:
@@ -322,8 +325,12 @@ def _owner(mark: DiskMark | None) -> str:
 def _ready_base(tx: Transaction, address: str, pool: PoolDefinition, base: str) -> Disk:
     origin = disks.load(tx, address, base)
     mark, _ = disks.read_mark(origin.mark) if origin else (None, False)
-    if origin is None or mark is None or not origin.present or mark.state is DiskState.CREATING:
-        raise Invalid(f"pool {pool.name} has no ready image {base}")
+    if origin is None or mark is None:
+        raise Invalid(f"pool {pool.name} has no image {base} with a mark of ours")
+    if mark.state is DiskState.CREATING:
+        raise Busy(f"image {base} of pool {pool.name} is still being made")
+    if not origin.present:
+        raise Invalid(f"image {base} of pool {pool.name} is lost: its mark is there and the disk is not")
     return origin
 
 

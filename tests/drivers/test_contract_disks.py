@@ -206,6 +206,26 @@ def test_a_clone_smaller_than_its_base_is_invalid(backend: Backend, endpoint: En
     assert endpoint.storage.observe_disk(pool, wanted.disk) is None
 
 
+def test_d4_a_base_is_not_deleted_while_a_thin_clone_needs_it(endpoint: EndPoint, pool: PoolDefinition) -> None:
+    image = disk_definition(kind="Template")
+    base = endpoint.storage.create_disk(pool, image)
+    wanted = disk_definition()
+    endpoint.storage.clone_disk(pool, wanted, base.disk)
+    with pytest.raises(Busy):
+        endpoint.storage.delete_disk(pool, base.disk, image.mark.uid)
+    endpoint.storage.delete_disk(pool, wanted.disk, wanted.mark.uid)
+    endpoint.storage.delete_disk(pool, base.disk, image.mark.uid)
+    assert endpoint.storage.list_disks(pool) == ()
+
+
+def test_m2_nothing_is_cloned_from_an_image_that_is_still_creating(endpoint: EndPoint, pool: PoolDefinition) -> None:
+    image = disk_definition(kind="Template")
+    base = endpoint.storage.create_disk(pool, image)
+    endpoint.storage.write_disk_mark(pool, base.disk, replace(image.mark, state=DiskState.CREATING))
+    with pytest.raises(Busy):
+        endpoint.storage.clone_disk(pool, disk_definition(), base.disk)
+
+
 # ---------------------------------------------------------------- growing and going
 
 
@@ -214,6 +234,23 @@ def test_a_disk_grows_and_never_shrinks(endpoint: EndPoint, pool: PoolDefinition
     assert endpoint.storage.resize_disk(pool, made.disk, 8 * MIB).size == 8 * MIB
     assert endpoint.storage.resize_disk(pool, made.disk, 8 * MIB).size == 8 * MIB
     assert endpoint.storage.resize_disk(pool, made.disk, 2 * MIB).size == 8 * MIB
+
+
+def test_a_disk_that_a_guest_runs_on_grows_only_through_the_guest(
+    backend: Backend, endpoint: EndPoint, pool: PoolDefinition
+) -> None:
+    made = endpoint.storage.create_disk(pool, disk_definition())
+    machine(backend, endpoint, disks=(attachment(pool, made.disk),)).run()
+    with pytest.raises(Busy):
+        endpoint.storage.resize_disk(pool, made.disk, 8 * MIB)
+    after = endpoint.storage.observe_disk(pool, made.disk)
+    assert after is not None
+    assert after.size == 4 * MIB
+
+
+def test_a_pool_that_is_not_connected_is_busy_to_whoever_uses_it(backend: Backend, endpoint: EndPoint) -> None:
+    with pytest.raises(Busy):
+        endpoint.storage.create_disk(backend.pool(new_uuid()), disk_definition())
 
 
 def test_a_deleted_disk_takes_its_mark_and_companions_and_twice_is_fine(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from drivers.base import EndPoint, Event, EventKind, PoolDefinition, Power, Resume, StartPaused, Suspend, Why
-from drivers.errors import Busy, Invalid, NoSpace, Unreachable, WrongPool
+from drivers.errors import Busy, NoSpace, Unreachable, WrongPool
 from drivers.marks import DiskState
 from drivers.registry import open_endpoint
 from tests.drivers.builders import GIB, Machine, attachment, disk_definition, machine, new_uuid, until
@@ -232,7 +232,7 @@ def test_a_thick_disk_beyond_the_room_is_refused_and_leaves_nothing(
     assert endpoint.storage.connect_pool(pool).available == GIB
 
 
-def test_a_start_on_a_host_that_has_not_connected_the_pool_is_invalid(
+def test_a_start_on_a_host_that_has_not_connected_the_pool_is_busy(
     backend: SimulatedBackend, endpoint: EndPoint
 ) -> None:
     pool = backend.pool(new_uuid())
@@ -240,7 +240,7 @@ def test_a_start_on_a_host_that_has_not_connected_the_pool_is_invalid(
     disk = endpoint.storage.create_disk(pool, disk_definition())
     there = backend.open("sim-2")
     elsewhere = machine(backend, there, "sim-2", disks=(attachment(pool, disk.disk),)).define()
-    with pytest.raises(Invalid):
+    with pytest.raises(Busy):
         elsewhere.apply(StartPaused())
 
 
