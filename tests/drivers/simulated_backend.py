@@ -23,7 +23,7 @@ class SimulatedBackend(Backend):
 
     def pool(self, uuid: str, like: PoolDefinition | None = None) -> PoolDefinition:
         address = _address(like) if like else ""
-        source = SimulatedSource(capacity=1 << 30, address=address)
+        source = SimulatedSource(capacity=8 << 30, address=address)
         return PoolDefinition(uuid=uuid, name="shared", installation=OURS, source=source)
 
     def break_connections(self, host: str) -> None:

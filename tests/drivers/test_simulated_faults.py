@@ -227,9 +227,9 @@ def test_a_thick_disk_beyond_the_room_is_refused_and_leaves_nothing(
     pool = backend.pool(new_uuid())
     endpoint.storage.connect_pool(pool)
     with pytest.raises(NoSpace):
-        endpoint.storage.create_disk(pool, disk_definition(size=2 * GIB, provisioning="Thick"))
+        endpoint.storage.create_disk(pool, disk_definition(size=16 * GIB, provisioning="Thick"))
     assert endpoint.storage.list_disks(pool) == ()
-    assert endpoint.storage.connect_pool(pool).available == GIB
+    assert endpoint.storage.connect_pool(pool).available == 8 * GIB
 
 
 def test_a_start_on_a_host_that_has_not_connected_the_pool_is_busy(
