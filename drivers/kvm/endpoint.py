@@ -1,0 +1,102 @@
+"""One libvirt host as an EndPoint: puts connection, cache, events, facts, actions and storage together. Made by
+`driver.py`; everything it promises is in `drivers.base`.
+"""
+
+from collections.abc import Callable, Iterator
+
+from drivers.base import (
+    Action,
+    Capabilities,
+    Event,
+    Expected,
+    Hardware,
+    HostFacts,
+    InstanceFacts,
+    LibvirtConnection,
+    Listing,
+)
+from drivers.errors import Invalid
+from drivers.kvm import facts, guest
+from drivers.kvm.actions import Actions
+from drivers.kvm.bounded import Bounded
+from drivers.kvm.connection import Connection
+from drivers.kvm.events import EventHub
+from drivers.kvm.facts import DomainCache
+from drivers.kvm.host import HostReader
+from drivers.kvm.pools import PoolPaths
+from drivers.kvm.storage import KVMStorage
+
+
+class KVMEndPoint:
+    """Thread-safe. Dead for good once `alive` is False."""
+
+    def __init__(self, wanted: LibvirtConnection, connection: Connection) -> None:
+        self._host = wanted.host
+        self._connection = connection
+        self._cache = DomainCache(connection)
+        self._hub = EventHub(wanted.host, self._cache.drop)
+        connection.on_dead(self._hub.closed)
+        connection.on_end(self._hub.deregister)
+        with connection.calling("register for its events") as raw:
+            self._hub.register(raw)
+        self._reader = HostReader(connection, wanted.installations)
+        self._reader.abilities()
+        paths, bounded = PoolPaths(connection), Bounded(wanted.host)
+        self._actions = Actions(connection, self._cache, self._reader, paths)
+        self._storage = KVMStorage(connection, bounded, paths)
+
+    @property
+    def alive(self) -> bool:
+        return self._connection.alive
+
+    @property
+    def capabilities(self) -> Capabilities:
+        able = self._reader.abilities()
+        return Capabilities(
+            hypervisor="KVM",
+            uplink_types=("Bridge",),
+            pool_types=("NFS", "Local"),
+            firmware=("BIOS", "UEFI") if able.uefi else ("BIOS",),
+        )
+
+    @property
+    def storage(self) -> KVMStorage:
+        return self._storage
+
+    def observe_host(self, host: str) -> HostFacts:
+        self._check(host)
+        return self._reader.observe(host, facts.list_instances(self._connection, self._cache).instances)
+
+    def list_instances(self, host: str) -> Listing:
+        self._check(host)
+        return facts.list_instances(self._connection, self._cache)
+
+    def observe_instance(self, host: str, uuid: str) -> InstanceFacts | None:
+        self._check(host)
+        return facts.observe_instance(self._connection, self._cache, uuid)
+
+    def choose_hardware(self, host: str, wanted: Hardware) -> Hardware:
+        self._check(host)
+        return self._reader.choose(wanted)
+
+    def apply(self, host: str, uuid: str, action: Action, expected: Expected) -> None:
+        self._check(host)
+        self._actions.apply(uuid, action, expected)
+
+    def subscribe(self, deliver: Callable[[Event], None]) -> None:
+        self._hub.subscribe(deliver)
+
+    def console(self, host: str, uuid: str) -> Iterator[bytes]:
+        self._check(host)
+        return guest.console(self._connection, uuid)
+
+    def guest_addresses(self, host: str, uuid: str) -> tuple[str, ...]:
+        self._check(host)
+        return guest.addresses(self._connection, uuid)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _check(self, host: str) -> None:
+        if host != self._host:
+            raise Invalid(f"this end-point is Host {self._host}, not {host}: libvirt serves one host a connection")

@@ -1,0 +1,214 @@
+"""Pools on one host: define, mount, start, claim, and forget again. Called by `storage.py`; `PoolPaths` by the actions.
+
+A pool is libvirt's own, of the pool's UUID, never autostarted: at boot a mount whose server is away would keep libvirtd
+from starting. Whether it is the right storage its claim says (safety.md H3).
+"""
+
+import time
+from typing import Any
+
+import libvirt
+
+from drivers.base import PoolDefinition, PoolFacts
+from drivers.errors import Busy, DriverError, Invalid, Unreachable
+from drivers.kvm.bounded import Bounded
+from drivers.kvm.connection import Connection
+from drivers.kvm.failure import is_absent
+from drivers.kvm.pool_xml import describe, pool_element, pool_name, source_of, target_path
+from drivers.kvm.usage import Usage
+from drivers.kvm.volume_io import create_file, read_file, write_file
+from drivers.kvm.xml import parse, to_text, value
+from drivers.storage import claim as claims
+from drivers.storage.names import CLAIM
+
+_WRONG_PATH = (
+    "No such file or directory",
+    "access denied",
+    "Permission denied",
+    "Not a directory",
+    "does not exist",
+    "No such device",
+    "unknown filesystem",
+    "incorrect mount option",
+    "Invalid argument",
+    "Protocol not supported",
+)
+_CLAIM_SECONDS = 5.0
+
+
+def find_pool(raw: Any, uuid: str) -> Any | None:
+    try:
+        return raw.storagePoolLookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if is_absent(error):
+            return None
+        raise
+
+
+class PoolPaths:
+    """Pool UUID and file name → path on this host. Called inside `calling`; raises libvirtError and Busy."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._targets: dict[str, str] = {}
+
+    def path(self, pool: str, name: str) -> str:
+        known = self._targets.get(pool)
+        if known is None:
+            with self._connection.calling(f"look up pool {pool}") as raw:
+                found = find_pool(raw, pool)
+                if found is None:
+                    raise Busy(f"Host {self._connection.host}: pool {pool} is not connected there yet")
+                known = value(parse(found.XMLDesc(0), "a pool"), "target/path")
+            self._targets[pool] = known
+        if not name or "/" in name:
+            raise Invalid(f"{name!r} is no name of a file on pool {pool}")
+        return f"{known}/{name}"
+
+    def forget(self, pool: str) -> None:
+        self._targets.pop(pool, None)
+
+    def require_active(self, paths: tuple[str, ...]) -> None:
+        """Raises Busy when one of these files lies on a pool of ours that is not mounted. Without it a start would look
+        below the mount point, and libvirt would make new firmware variables there."""
+        folders = {path.rpartition("/")[0] for path in paths}
+        with self._connection.calling("look at its pools") as raw:
+            for pool in raw.listAllStoragePools(0):
+                if not pool.name().startswith(pool_name("")) or pool.isActive():
+                    continue
+                if value(parse(pool.XMLDesc(0), "a pool"), "target/path") in folders:
+                    raise Busy(f"Host {self._connection.host}: pool {pool.UUIDString()} is not connected there yet")
+
+
+class Pools:
+    def __init__(self, connection: Connection, bounded: Bounded, paths: PoolPaths, usage: Usage) -> None:
+        self._connection = connection
+        self._bounded = bounded
+        self._paths = paths
+        self._usage = usage
+
+    def connect(self, pool: PoolDefinition) -> PoolFacts:
+        """See Storage.connect_pool."""
+        return self._bounded.call(pool.uuid, f"connect {describe(pool.source)}", lambda: self._connect(pool))
+
+    def disconnect(self, pool: PoolDefinition) -> None:
+        with self._connection.calling(f"look up pool {pool.name}") as raw:
+            if find_pool(raw, pool.uuid) is None:
+                return
+        self._refuse_in_use(pool, running_only=False)
+        self._bounded.call(pool.uuid, "disconnect it", lambda: self._remove(pool))
+
+    def observe(self, pool: PoolDefinition) -> PoolFacts | None:
+        def look() -> PoolFacts | None:
+            with self._connection.calling(f"look at pool {pool.name}") as raw:
+                found = find_pool(raw, pool.uuid)
+                return self._facts(pool, found) if found is not None and found.isActive() else None
+
+        return self._bounded.call(pool.uuid, "tell its size", look, seconds=5.0)
+
+    def active(self, raw: Any, pool: PoolDefinition) -> Any:
+        """The libvirt pool, started. Raises Busy when it is not connected."""
+        found = find_pool(raw, pool.uuid)
+        if found is None or not found.isActive():
+            raise Busy(f"Host {self._connection.host}: pool {pool.name} is not connected there yet")
+        return found
+
+    # ---------------------------------------------------------------- the steps
+
+    def _connect(self, pool: PoolDefinition) -> PoolFacts:
+        element = pool_element(pool)
+        with self._connection.calling(f"connect pool {pool.name} ({describe(pool.source)})") as raw:
+            found = find_pool(raw, pool.uuid)
+            if found is not None and source_of(parse(found.XMLDesc(0), "a pool")) != source_of(element):
+                self._refuse_in_use(pool, running_only=True)
+                self._remove(pool)
+                found = None
+            if found is None:
+                found = raw.storagePoolDefineXML(to_text(element), 0)
+                self._paths.forget(pool.uuid)
+            if found.autostart():
+                found.setAutostart(0)
+            started = not found.isActive()
+            if started:
+                found.build(0)
+                self._start(pool, found)
+            try:
+                refresh(found)
+                self._claim(pool, found)
+            except (DriverError, libvirt.libvirtError):
+                if started:
+                    self._remove(pool)
+                raise
+            return self._facts(pool, found)
+
+    def _start(self, pool: PoolDefinition, found: Any) -> None:
+        try:
+            found.create(0)
+        except libvirt.libvirtError as error:
+            text = error.get_error_message() or ""
+            words = f"Host {self._connection.host}: could not mount {describe(pool.source)} for {pool.name}: {text.strip()}"
+            if not self._connection.alive:
+                raise
+            found.undefine()
+            if any(word in text for word in _WRONG_PATH):
+                raise Invalid(f"{words} Check server and path, and that the export admits this host.") from error
+            raise Unreachable(words) from error
+
+    def _claim(self, pool: PoolDefinition, found: Any) -> None:
+        """Make the claim or check the one that is there. Making it is exclusive: of two hosts one creates the file, and
+        the other waits until something is written in it."""
+        wanted = claims.Claim(uuid=pool.uuid, installation=pool.installation, name=pool.name)
+        where = f"Host {self._connection.host}: {describe(pool.source)}"
+        with self._connection.calling(f"claim pool {pool.name}") as raw:
+            made = create_file(found, CLAIM, claims.BYTES)
+            if made:
+                write_file(raw, found, CLAIM, claims.encode(wanted))
+            deadline = time.monotonic() + _CLAIM_SECONDS
+            while (seen := claims.decode(read_file(raw, found, CLAIM))) is None:
+                if time.monotonic() > deadline:
+                    # Whoever created it died before writing.
+                    write_file(raw, found, CLAIM, claims.encode(wanted))
+                time.sleep(0.2)
+            claims.check(seen, wanted, where)
+
+    def _remove(self, pool: PoolDefinition) -> None:
+        self._paths.forget(pool.uuid)
+        with self._connection.calling(f"disconnect pool {pool.name}") as raw:
+            found = find_pool(raw, pool.uuid)
+            if found is None:
+                return
+            if found.isActive():
+                found.destroy()
+            found.undefine()
+
+    def _refuse_in_use(self, pool: PoolDefinition, running_only: bool) -> None:
+        with self._connection.calling(f"look up pool {pool.name}") as raw:
+            found = find_pool(raw, pool.uuid)
+            folder = value(parse(found.XMLDesc(0), "a pool"), "target/path") if found is not None else target_path(pool)
+        users = self._usage.users_in(folder, running_only)
+        if users:
+            raise Busy(
+                f"Host {self._connection.host}: pool {pool.name} is used by {len(users)} machines: "
+                f"{', '.join(users[:5])}"
+            )
+
+    def _facts(self, pool: PoolDefinition, found: Any) -> PoolFacts:
+        _state, capacity, _allocation, available = found.info()
+        return PoolFacts(uuid=pool.uuid, capacity=capacity, available=available)
+
+
+def refresh(pool: Any) -> None:
+    """Make libvirt look at the storage anew: files that other hosts made become visible. Retries a moment while a
+    volume is being built, which libvirt refuses."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            pool.refresh(0)
+            return
+        except libvirt.libvirtError as error:
+            busy = error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and "asynchronous" in str(error)
+            if not busy:
+                raise
+            if time.monotonic() > deadline:
+                raise Busy(f"pool {pool.name()} is being written to; its listing has to wait") from error
+            time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""What is storage-specific and the same for every back-end: names, claims, pool sources, the cloud-init seed."""
