@@ -13,6 +13,7 @@ QUEUE_DEPTH = Gauge("stratiform_queue_depth", "Objects that wait to be reconcile
 QUEUE_AGE = Gauge("stratiform_queue_oldest_seconds", "How long the oldest waiting object waits.", registry=REGISTRY)
 QUEUE_TIMERS = Gauge("stratiform_queue_timers", "Objects that wait for a moment.", registry=REGISTRY)
 RECONCILING = Gauge("stratiform_reconciling", "Objects being reconciled now.", registry=REGISTRY)
+RECONCILE_OLDEST = Gauge("stratiform_reconcile_longest_seconds", "Age of the oldest reconcile.", registry=REGISTRY)
 RECONCILE_SECONDS = Histogram(
     "stratiform_reconcile_seconds", "Duration of a reconcile.", ["kind"], buckets=_FAST, registry=REGISTRY
 )

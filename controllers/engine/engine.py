@@ -213,11 +213,11 @@ class Engine:
     async def _heartbeat(self) -> None:
         while True:
             due = time.monotonic() + 1.0
-            free = len(self.queue.running()) < self.settings.workers
-            self.pulse.beat(self.queue.oldest() if self.started.is_set() else 0.0, free)
+            started = self.started.is_set()
+            self.pulse.beat(self.queue.oldest() if started else 0.0, started and self.worker.free())
             self.queue.measure()
             self.lanes.measure()
-            if self.started.is_set():
+            if started:
                 self.cache.measure()
             await asyncio.sleep(1.0)
             metrics.LOOP_LAG.set(max(0.0, time.monotonic() - due))
@@ -236,7 +236,8 @@ class Engine:
             await self.worker.stop(0.0 if self._lost else _STOPPING)
             for component in reversed(self.components):
                 try:
-                    await component.stop()
+                    async with asyncio.timeout(_STOPPING):
+                        await component.stop()
                 except Exception:
                     log.exception("component did not stop", component=type(component).__name__)
             await self.events.stop()

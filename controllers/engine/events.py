@@ -22,10 +22,11 @@ from crds.base import API_VERSION
 #: Conditions whose change makes an event by itself.
 TRANSITIONS = ("Ready", "Scheduled")
 #: Reasons of a condition that is False because work goes on as it should: no warning.
-PROGRESS = frozenset(
-    "Pending Scheduling Scheduled Provisioning Creating Preparing Fetching Copying Importing Verifying Connecting "
-    "Listing Starting Stopping Restarting Stopped Attaching Detaching Migrating Resizing Deleting InUse".split()
-)
+PROGRESS = frozenset({
+    "Pending", "Scheduling", "Scheduled", "Provisioning", "Creating", "Preparing", "Fetching", "Copying", "Importing",
+    "Verifying", "Connecting", "Listing", "Starting", "Stopping", "Restarting", "Stopped", "Attaching", "Detaching",
+    "Migrating", "Resizing", "Deleting", "InUse",
+})  # fmt: skip
 _WAITING = 500
 _MEMORY = 3600.0
 _REMEMBERED = 20_000

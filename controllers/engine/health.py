@@ -59,7 +59,7 @@ class Health:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 """Probes are not worth a line each."""
 
         self._server = ThreadingHTTPServer((bind, port), Handler)

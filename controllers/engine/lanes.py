@@ -5,6 +5,7 @@
 
 import asyncio
 import contextvars
+import functools
 import threading
 import time
 from collections import deque
@@ -41,6 +42,7 @@ class _Job:
     done: "asyncio.Future[Any]"
     context: contextvars.Context
     started: float = 0.0
+    timer: asyncio.TimerHandle | None = None
     abandoned: bool = False
 
 
@@ -168,13 +170,13 @@ class Threads:
                 self._changing.add((lane.name, job))
             loop = asyncio.get_running_loop()
             if job.hang != float("inf"):
-                loop.call_later(job.hang, self._abandon, lane, job)
+                job.timer = loop.call_later(job.hang, self._abandon, lane, job)
             guard = self._guard if job.changes else None
-            thread.give(
-                job, guard, lambda job, answer, error, t=thread: self._came_back(lane, t, job, answer, error), loop
-            )
+            thread.give(job, guard, functools.partial(self._came_back, lane, thread), loop)
 
     def _came_back(self, lane: _Lane, thread: "_Thread", job: _Job, answer: Any, error: BaseException | None) -> None:
+        if job.timer is not None:
+            job.timer.cancel()
         lane.running.discard(job)
         self._changing.discard((lane.name, job))
         if job.abandoned:

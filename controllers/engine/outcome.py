@@ -1,17 +1,19 @@
 """The one place where what a reconcile raised becomes conditions and the moment of the next try.
 
-| raised                 | Synced                  | Ready                                            | next try               |
-|------------------------|-------------------------|--------------------------------------------------|------------------------|
-| nothing                | True, unless set        | as set                                           | `Again`, else resync   |
-| Refused                | True; `synced` False: its reason | False with its reason                   | `after`, else resync   |
-| Retryable (driver)     | False, its reason       | as set in this turn; never looked at: Unknown; else as it was | back-off  |
-| Rejected (driver)      | False, its reason       | as set in this turn; else False with its reason  | slow back-off          |
-| ApiError               | False, APIRefused       | as it was                                        | back-off               |
-| Conflict               | nothing is written      |                                                  | at once, after a GET   |
-| Paused                 | as set, else as it was  | as it was                                        | resync                 |
-| NotLeader              | nothing is written      |                                                  | back-off               |
-| anything else: a bug   | False, InternalError    | as it was                                        | back-off, counted      |
+| raised           | Synced                          | Ready                            | next try             |
+|------------------|---------------------------------|----------------------------------|----------------------|
+| nothing          | True, unless set                | as set                           | `Again`, else resync |
+| Refused          | True, or False (`synced` False) | False with its reason            | `after`, else resync |
+| Retryable        | False with its reason           | as set or as it was (see below)  | back-off             |
+| Rejected         | False with its reason           | as set, else False, its reason   | slow back-off        |
+| ApiError         | False, APIRefused               | as set or as it was              | back-off             |
+| Conflict         | nothing is written              |                                  | at once, after a GET |
+| Paused           | as set or as it was             | as set or as it was              | resync               |
+| NotLeader        | nothing is written              |                                  | back-off             |
+| else: a bug      | False, InternalError            | as set or as it was              | back-off, counted    |
 
+"As set" means by the turn before it raised. After a Retryable, an object that nobody has looked at yet is Ready=Unknown
+with the error's reason, so that people see what it waits for; one that was looked at keeps what was seen.
 A turn that raised may have ended early, so conditions that it did not set stand as they were.
 """
 

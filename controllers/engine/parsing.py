@@ -5,7 +5,7 @@ A spec or status that the models cannot read (a newer version wrote it, or someb
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pydantic
 
@@ -26,11 +26,8 @@ def parse(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None) -> Obj[
     metadata = raw["metadata"]
     generation = metadata.get("generation") or 0
     raw_status: Mapping[str, Any] = raw.get("status") or {}
+    same_status = old is not None and old.raw_status == raw_status
     spec, problem = _spec(kind, raw, old, generation)
-    if old is not None and old.raw_status == raw_status:
-        status = old.status
-    else:
-        status = _leniently(kind.status, raw_status)[0]
     return Obj(
         key=key_of(kind.kind, raw),
         uid=metadata["uid"],
@@ -43,7 +40,7 @@ def parse(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None) -> Obj[
         annotations=metadata.get("annotations") or {},
         finalizers=tuple(metadata.get("finalizers") or ()),
         spec=spec,
-        status=status,
+        status=old.status if old is not None and same_status else _leniently(kind.status, raw_status)[0],
         raw_status=raw_status,
         problem=problem,
     )
@@ -69,7 +66,7 @@ def _leniently(model: type[M], raw: Mapping[str, Any]) -> tuple[M, str]:
     try:
         return model.model_validate({name: value for name, value in raw.items() if name not in wrong}), problem
     except pydantic.ValidationError:
-        return model.model_construct(), problem
+        return cast(M, model.model_construct()), problem
 
 
 def _time(text: str | None) -> datetime | None:

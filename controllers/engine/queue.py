@@ -65,7 +65,7 @@ class WorkQueue:
         self._waiting: dict[Key, _Waiting] = {}
         self._ready: list[tuple[Priority, int, Key]] = []
         self._running: dict[Key, float] = {}
-        self._dirty: dict[Key, Priority] = {}
+        self._dirty: dict[Key, tuple[Priority, bool]] = {}
         self._failures: dict[Key, int] = {}
         self._held_until: dict[Key, float] = {}
         self._due: dict[Key, tuple[float, Priority]] = {}
@@ -75,16 +75,18 @@ class WorkQueue:
         self._conflicts: dict[Key, int] = {}
         self._waiter: asyncio.Future[None] | None = None
 
-    def add(self, key: Key, priority: Priority) -> None:
+    def add(self, key: Key, priority: Priority, *, hold: bool | None = None) -> None:
         """It should be reconciled as soon as its turn comes. While it is being reconciled: once more afterwards.
 
-        What is less urgent than a person's change waits for the back-off of a failing object to end.
+        `hold`: wait for the back-off of a failing object to end; unset: all but what a person changed or deleted does.
         """
+        hold = priority > Priority.CHANGE if hold is None else hold
         if key in self._running:
-            self._dirty[key] = min(priority, self._dirty.get(key, priority))
+            before = self._dirty.get(key, (priority, hold))
+            self._dirty[key] = (min(priority, before[0]), hold and before[1])
             return
         held = self._held_until.get(key, 0.0)
-        if priority > Priority.CHANGE and held > self._clock.now():
+        if hold and held > self._clock.now():
             self._schedule(key, held, priority)
             return
         waiting = self._waiting.get(key)
@@ -96,10 +98,10 @@ class WorkQueue:
         heapq.heappush(self._ready, (priority, number, key))
         self._wake_one()
 
-    def add_after(self, key: Key, delay: float, priority: Priority) -> None:
+    def add_after(self, key: Key, delay: float, priority: Priority, *, hold: bool | None = None) -> None:
         """It should be reconciled in so many seconds, or earlier if it already is to be."""
         if delay <= 0:
-            self.add(key, priority)
+            self.add(key, priority, hold=hold)
         else:
             self._schedule(key, self._clock.now() + delay, priority)
 
@@ -136,7 +138,7 @@ class WorkQueue:
         """It failed: again after its back-off (doubled each time, with jitter). Returns the wait in seconds."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
-        ceiling = min(self._most, self._first * 2 ** min(count, 30))
+        ceiling = min(self._most, self._first * 2.0 ** min(count, 30))
         wait = max(at_least, ceiling * (0.5 + 0.5 * self._dice()))
         self._held_until[key] = self._clock.now() + wait
         self._end(key)
@@ -149,7 +151,7 @@ class WorkQueue:
         if self._conflicts[key] > _CONFLICTS:
             self.failed(key)
             return
-        self._dirty.setdefault(key, Priority.EVENT)
+        self._dirty.setdefault(key, (Priority.EVENT, False))
         self._end(key)
 
     def forget(self, key: Key) -> None:
@@ -186,12 +188,13 @@ class WorkQueue:
         metrics.QUEUE_AGE.set(self.oldest())
         metrics.QUEUE_TIMERS.set(len(self._due))
         metrics.RECONCILING.set(len(self._running))
+        metrics.RECONCILE_OLDEST.set(max(self.running().values(), default=0.0))
 
     def _end(self, key: Key) -> None:
         self._running.pop(key, None)
         dirty = self._dirty.pop(key, None)
         if dirty is not None:
-            self.add(key, dirty)
+            self.add(key, dirty[0], hold=dirty[1])
 
     def _schedule(self, key: Key, when: float, priority: Priority) -> None:
         due = self._due.get(key)
@@ -221,7 +224,7 @@ class WorkQueue:
             due = self._due.get(key)
             if due is not None and due[0] == when:
                 del self._due[key]
-                self.add(key, due[1])
+                self.add(key, due[1], hold=True)
         self._set_timer()
 
     def _wake_one(self) -> None:

@@ -110,7 +110,8 @@ class Relist:
             listed: set[Key] = set()
             found, version = 0, 0
             try:
-                async for version, items in self._pages(kind, accept):
+                async for at, items in self._pages(kind, accept):
+                    version = at
                     for item in items:
                         key = key_of(kind, item)
                         # Another uid under the same name replaces the entry: `take` sees to that.

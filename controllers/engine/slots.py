@@ -53,6 +53,9 @@ class Slots:
     def release(self) -> None:
         self._places.release()
 
+    def free(self) -> bool:
+        return not self._places.locked()
+
     def enter(self) -> Slot:
         """In the reconcile's own task, which takes over an acquired place; it calls `end` when it ends."""
         slot = Slot(self._places)

@@ -92,11 +92,11 @@ class LiveTurn:
         if orphans:
             await self.release()
             raise Released
+        crd = self._kind.crd_name
         raise Refused(
             "CRDTerminating",
-            f"CustomResourceDefinition {self._kind.crd_name} is being deleted, so nothing that this object stands for "
-            f"is touched. To let the objects go and leave everything running: kubectl annotate crd {self._kind.crd_name} "
-            f"{ALLOW_DELETION}=orphan --overwrite",
+            f"CustomResourceDefinition {crd} is being deleted, so nothing that this object stands for is touched. To let "
+            f"the objects go and leave everything running: kubectl annotate crd {crd} {ALLOW_DELETION}=orphan --overwrite",
             type_="Deleting",
             status="True",
         )

@@ -30,6 +30,10 @@ class Wakes:
         self._open = False
         self._summed_up: dict[Key, float] = {}
 
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self._summed_up.pop(key, None)
+
     def open(self) -> None:
         self._open = True
         for key in self.cache.known():
@@ -40,26 +44,23 @@ class Wakes:
         if why is not Why.CHILD:
             self.enqueue(key, 0.0, _BY_REASON[why])
             return
-        if len(self._summed_up) > 2 * len(self._reconcilers) + 10_000:
-            self._summed_up.clear()
         now = time.monotonic()
-        due = self._summed_up.get(key, 0.0)
-        if due <= now:
+        planned = self._summed_up.get(key, 0.0)
+        if planned <= now:
             # The first after a quiet time goes soon; those that follow are one more, when the interval is over.
-            self._summed_up[key] = now + self._roll_up
-            due = now + _COALESCE
-        self.enqueue(key, due - now, Priority.EVENT)
+            planned = self._summed_up[key] = max(now + _COALESCE, planned + self._roll_up)
+        self.enqueue(key, planned - now, Priority.EVENT)
 
     def enqueue(self, key: Key, after: float, priority: Priority) -> None:
         if self._open and key.kind in self._reconcilers:
-            self._queue.add_after(key, after, self._raised(key, priority))
+            self._queue.add_after(key, after, self._raised(key, priority), hold=priority > Priority.CHANGE)
 
     def _raised(self, key: Key, priority: Priority) -> Priority:
         obj = self.cache.at(key)
         if obj is None or priority is Priority.FIRST:
             return priority
         if obj.deleting:
-            return min(priority, Priority.DELETE) if priority is not Priority.RESYNC else priority
+            return min(priority, Priority.DELETE)
         try:
             first = self._reconcilers[key.kind].comes_first(obj)
         except Exception:

@@ -67,6 +67,10 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def free(self) -> bool:
+        """Whether one more reconcile could start now."""
+        return self._slots.free()
+
     async def _dispatch(self) -> None:
         while True:
             await self._queue.ready()

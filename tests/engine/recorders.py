@@ -10,14 +10,25 @@ from tests.engine.widgets import RackSpec, RackStatus, WidgetSpec, WidgetStatus
 Step = Callable[[Turn[Any, Any]], Awaitable[Again | None]]
 
 
+def only(*reconcilers: "Widgets | Racks") -> Callable[[Services], Iterable["Widgets | Racks"]]:
+    """What an engine asks for: these, given its services."""
+
+    def make(services: Services) -> Iterable[Widgets | Racks]:
+        for reconciler in reconcilers:
+            reconciler.services = services
+        return reconcilers
+
+    return make
+
+
 class Widgets(Reconciler[WidgetSpec, WidgetStatus]):
     """`step`, if given, runs first and may raise; then the widget is made and Ready."""
 
     kind = "Widget"
+    services: Services
     indexes = {"size": lambda obj: [str(obj.spec.size)]}
 
-    def __init__(self, services: Services, step: Step | None = None, *, finalizer: bool = False) -> None:
-        self.services = services
+    def __init__(self, step: Step | None = None, *, finalizer: bool = False) -> None:
         self.step = step
         self.finalizer = finalizer
         self.seen: Counter[str] = Counter()
@@ -48,8 +59,9 @@ class Racks(Reconciler[RackSpec, RackStatus]):
     kind = "Rack"
     roll_up = True
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
+    services: Services
+
+    def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
 
     async def reconcile(self, turn: Turn[RackSpec, RackStatus]) -> Again | None:

@@ -1,4 +1,4 @@
-"""Two small kinds of these tests: Widget (namespaced, refers to a Rack) and Rack (cluster-scoped, sums up its widgets)."""
+"""Two small kinds of these tests: Widget (namespaced, names a Rack) and Rack (cluster-scoped, sums up its widgets)."""
 
 from typing import Annotated, Any
 

@@ -1,0 +1,42 @@
+"""`python -m controllers`: runs the operator until SIGTERM or SIGINT, or until it loses its Lease."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import structlog
+
+from controllers import config, kinds
+from controllers.engine.engine import Engine, LeaseLost
+from controllers.engine.log import configure
+
+#: Exit codes: 0 ended as asked, 1 a fault at the start, 3 the Lease was lost; killed by SIGALRM: at the Lease's end.
+LOST = 3
+log = structlog.get_logger("controllers")
+
+
+async def run(settings: config.Settings) -> int:
+    """Blocks until the engine ends; the exit code."""
+    engine = Engine(settings, reconcilers=kinds.reconcilers, components=kinds.components)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, engine.stop)
+    try:
+        await engine.run()
+    except LeaseLost as error:
+        log.error("the process ends", why=str(error))
+        # At once: threads in a driver call must not outlive the Lease.
+        sys.stderr.flush()
+        os._exit(LOST)
+    return 0
+
+
+def main() -> int:
+    settings = config.read(sys.argv[1:])
+    configure(settings.log_format, settings.log_level)
+    return asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
