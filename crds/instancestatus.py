@@ -37,7 +37,7 @@ class Rejection(Model):
 class NearMiss(Model):
     """A host that nearly fitted."""
 
-    host: Annotated[Name, about("The Host.")]
+    host: Annotated[Name, about("Name of the Host that nearly fitted.")]
     reason: Annotated[Word, about("The one filter that it failed.")]
     shortfall: Annotated[Sentence, about("How much was missing, such as 2.8Gi memory.")]
 

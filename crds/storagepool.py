@@ -188,7 +188,7 @@ class StoragePoolSpec(Model):
 class PoolHost(Model):
     """How one host sees the pool."""
 
-    name: Annotated[Name, about("The Host.")]
+    name: Annotated[Name, about("Name of the Host that looks at it.")]
     state: Annotated[Word, about("Ready, Pending, Unreachable or Failed, as seen from that host.")]
     message: Annotated[Sentence | None, about("What was tried and what came of it. Unset: it is reached.")] = None
     address: Annotated[

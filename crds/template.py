@@ -133,7 +133,7 @@ class TemplateSpec(Model):
 class StoreCopy(Model):
     """The copy on one image store."""
 
-    image_store: Annotated[Name, about("The ImageStore.")]
+    image_store: Annotated[Name, about("Name of the ImageStore that the copy lies on.")]
     state: Annotated[Word, about("Pending, Fetching, Verifying, Ready or Failed.")]
     percent: Annotated[int | None, between(0, 100), about("How much has come. Unset: the size is not known.")] = None
     bytes: Annotated[Quantity | None, about("Bytes that have come. Unset: none yet.")] = None
@@ -144,7 +144,7 @@ class StoreCopy(Model):
 class PoolCopy(Model):
     """The copy cached on one storage pool, that volumes are made from."""
 
-    pool: Annotated[Name, about("The StoragePool.")]
+    pool: Annotated[Name, about("Name of the StoragePool that the copy lies on.")]
     state: Annotated[Word, about("Pending, Copying, Ready or Failed.")]
     percent: Annotated[int | None, between(0, 100), about("How much is copied. Unset: not known.")] = None
     bytes: Annotated[Quantity | None, about("Bytes that it takes. Unset: none yet.")] = None
