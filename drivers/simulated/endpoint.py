@@ -54,7 +54,7 @@ class SimulatedDriver:
                 boot = _host_row(tx, connection)
                 domains.settle(tx)
             gate = Gate(state, connection.host, boot)
-            _knock(gate, timeout)
+            gate.knock(timeout)
             return SimulatedEndPoint(state, gate, connection.installations)
         except BaseException:
             state.release()
@@ -71,21 +71,6 @@ def _host_row(tx: Transaction, connection: SimulatedConnection) -> int:
     )  # fmt: skip
     tx.run("UPDATE hosts SET cpus = ?, memory = ? WHERE name = ?", connection.cpus, connection.memory, connection.host)
     return int(tx.row("SELECT boot FROM hosts WHERE name = ?", connection.host)[0])
-
-
-def _knock(gate: Gate, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while True:
-        with gate.state.read() as tx:
-            lost, frozen = tx.row("SELECT lost, frozen_at FROM hosts WHERE name = ?", gate.host)
-        if lost:
-            raise Unreachable(f"host {gate.host} does not answer: no route to host")
-        if frozen is None:
-            break
-        if time.monotonic() >= deadline:
-            raise Unreachable(f"host {gate.host} accepted no connection within {timeout:g} s")
-        time.sleep(0.05)
-    gate.enter("open")
 
 
 class SimulatedEndPoint:

@@ -48,6 +48,7 @@ class Gate:
         self._boot = boot
         self._gone = threading.Event()
         self._reason = ""
+        self._deadline: float | None = None
 
     @property
     def alive(self) -> bool:
@@ -63,8 +64,26 @@ class Gate:
 
     def pause(self, seconds: float) -> None:
         """Wait; raises Unreachable as soon as the connection dies."""
+        if self._deadline is not None:
+            seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
         self._gone.wait(seconds)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self.shut("no connection was accepted in time")
         self._require()
+
+    def knock(self, timeout: float) -> None:
+        """Open the connection; blocks at most about `timeout` seconds. Raises Unreachable, and what a fault orders."""
+        self._deadline = time.monotonic() + timeout
+        while True:
+            with self.state.read() as tx:
+                lost, frozen = tx.row("SELECT lost, frozen_at FROM hosts WHERE name = ?", self.host)
+            if lost:
+                raise errors.Unreachable(f"host {self.host} does not answer: no route to host")
+            if frozen is None:
+                break
+            self.pause(STEP)
+        self.enter("open")
+        self._deadline = None
 
     def look(self) -> None:
         """Notice a lost host, a reboot, and a silence longer than the keepalive. Raises Unreachable when it is dead."""

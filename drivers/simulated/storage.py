@@ -21,10 +21,10 @@ from drivers.base import (
     SimulatedSource,
 )
 from drivers.errors import Busy, Invalid, NoSpace, NotOurs, Unreachable, Unsupported, WrongPool
+from drivers.images import open_image
 from drivers.marks import DiskMark, DiskState, encode
 from drivers.simulated import disks
 from drivers.simulated.disks import Disk
-from drivers.simulated.fetch import fetch
 from drivers.simulated.gate import Effect, Gate
 from drivers.simulated.state import Transaction
 
@@ -137,8 +137,8 @@ class SimulatedStorage:
         if there is None:
             self._step(effects)
             try:
-                image = fetch(source, lambda done: self._while_alive(done, progress))
-                there = self._finish(pool, definition, definition.mark, image.size, image.length, source.checksum)
+                size, length = self._read(source, progress)
+                there = self._finish(pool, definition, definition.mark, size, length, source.checksum)
             except Exception:
                 self._discard(pool, definition.disk)
                 raise
@@ -265,9 +265,14 @@ class SimulatedStorage:
             with self._gate.change() as tx:
                 disks.remove(tx, self._address(tx, pool), disk)
 
-    def _while_alive(self, done: Progress, progress: Callable[[Progress], None]) -> None:
-        self._gate.look()
-        progress(done)
+    def _read(self, source: ImageSource, progress: Callable[[Progress], None]) -> tuple[int, int]:
+        """Virtual size and length of a verified image; its bytes are not kept."""
+        length = 0
+        with open_image(source, progress) as image:
+            for chunk in image:
+                self._gate.look()
+                length += len(chunk)
+            return image.virtual_size, length
 
     # ---------------------------------------------------------------- small things
 

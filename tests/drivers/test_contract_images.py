@@ -77,6 +77,15 @@ def test_a_missing_image_is_refused_and_leaves_nothing(
     assert backend.files(pool) == set()
 
 
+def test_a_loopback_source_that_is_not_allowed_is_refused(
+    backend: Backend, endpoint: EndPoint, pool: PoolDefinition, images: ImageServer
+) -> None:
+    source = replace(images.put(qcow2()), allowed_cidrs=())
+    with pytest.raises(Invalid):
+        endpoint.storage.import_image(pool, base_image(), source, ignore)
+    assert backend.files(pool) == set()
+
+
 def test_giving_up_in_the_middle_leaves_nothing(
     backend: Backend, endpoint: EndPoint, pool: PoolDefinition, images: ImageServer
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from drivers.base import EndPoint, Event, EventKind, PoolDefinition, Power, Resume, StartPaused, Suspend, Why
-from drivers.errors import Busy, NoSpace, Unreachable, WrongPool
+from drivers.errors import AuthenticationFailed, Busy, NoSpace, Unreachable, WrongPool
 from drivers.marks import DiskState
 from drivers.registry import open_endpoint
 from tests.drivers.builders import GIB, Machine, attachment, disk_definition, machine, new_uuid, until
@@ -185,6 +185,21 @@ def test_a_frozen_host_accepts_no_connection_within_the_timeout(backend: Simulat
     with pytest.raises(Unreachable):
         open_endpoint(backend.connection("sim-1"), timeout=0.2)
     assert time.monotonic() - begun < 2.0
+
+
+def test_an_opening_that_hangs_ends_with_the_timeout(backend: SimulatedBackend) -> None:
+    backend.faults.hang(call="open")
+    begun = time.monotonic()
+    with pytest.raises(Unreachable):
+        open_endpoint(backend.connection("sim-1"), timeout=0.2)
+    assert time.monotonic() - begun < 2.0
+
+
+def test_wrong_credentials_are_refused_at_the_opening(backend: SimulatedBackend) -> None:
+    backend.faults.fail(call="open", error=AuthenticationFailed)
+    with pytest.raises(AuthenticationFailed):
+        backend.open("sim-1")
+    assert backend.open("sim-1").alive
 
 
 def test_h2_another_machine_at_its_address_has_none_of_the_old_domains(
