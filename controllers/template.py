@@ -7,6 +7,7 @@ here says which copies shall be there, starts the long work, and shows how far i
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from controllers.deletion import held_by_referrers
 from controllers.disks import DiskWork
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
@@ -263,11 +264,7 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         turn.status = turn.status.model_copy(update={"state": "Deleting"})
         turn.conditions.set("Ready", "False", "Deleting", "The template is being deleted.")
         turn.conditions.set("Synced", "True", "Reconciled")
-        waiting = [str(o.key) for o in self._in_the_making(obj)]
-        if waiting:
-            turn.conditions.set(
-                "Deleting", "True", "InUse", f"{len(waiting)} objects are being made from it: {', '.join(waiting[:5])}."
-            )
+        if held_by_referrers(turn, self._services, but=lambda other: not _needs(other, obj)):
             return None
         await turn.may_destroy()
         disk = f"{object_uuid(None, obj.uid)}-1"
@@ -291,15 +288,14 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
             changes=True,
         )
 
-    def _in_the_making(self, obj: TemplateObj) -> list[Obj[Any, Any]]:
-        cache = self._services.cache
-        volumes = [v for v in cache.referrers(obj.key, "Volume") if v.status.disk is None and not v.deleting]
-        drives = [
-            i for i in cache.referrers(obj.key, "Instance")
-            if any(v.type == "CDROM" and v.cdrom and v.cdrom.template_ref and v.cdrom.template_ref.name == obj.name
-                   for v in i.spec.volumes)
-        ]  # fmt: skip
-        return volumes + drives
+
+def _needs(other: Obj[Any, Any], template: TemplateObj) -> bool:
+    """Whether an object that names the template cannot do without it: a disk not made yet, a disc in a drive."""
+    if other.key.kind == "Volume":
+        return other.status.disk is None and not other.deleting
+    return any(
+        v.cdrom and v.cdrom.template_ref and v.cdrom.template_ref.name == template.name for v in other.spec.volumes
+    )
 
 
 def _volumes_of(cache: Any, instance: Obj[Any, Any]) -> list[Obj[Any, Any]]:

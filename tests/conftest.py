@@ -1,0 +1,96 @@
+"""What tests share: one control plane, one operator, one set of hosts and one template a session, all of lab `test`.
+
+Nothing is started before a test asks for it. Each test has its own namespace; names of cluster-scoped objects carry its
+suffix. The engine's own tests run engines of their own in this process and ask for `quiet`, so that no operator works
+beside them.
+"""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab import install
+from lab.controlplane import ControlPlane
+from lab.kubectl import Kubectl
+from lab.machines import Machines
+from lab.operator import Operator
+from tests.cluster import Cluster, manifest
+
+LAB = "test"
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    """A fresh control plane with our kinds, policies and rights, and no operator."""
+    plane = ControlPlane(LAB)
+    Operator(plane.layout, plane.operator_kubeconfig).kill()
+    plane.down()
+    plane.up()
+    kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
+    install.kinds(kubectl)
+    install.rights(kubectl)
+    kubectl.run("create", "-f", "-", text=yaml.safe_dump(manifest("Region", "default")))
+    yield plane
+    plane.down()
+
+
+@pytest.fixture(scope="session")
+def kubectl_program(plane: ControlPlane) -> Kubectl:
+    return Kubectl(plane.kubectl, plane.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def simulated_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the operator's simulated hosts keep their state: tests reach in through `drivers.simulated.faults`."""
+    return tmp_path_factory.mktemp("simulated") / "cloud.db"
+
+
+@pytest.fixture(scope="session")
+def the_operator(plane: ControlPlane, simulated_state: Path) -> Iterator[Operator]:
+    arguments = (
+        f"--simulated-state={simulated_state}", "--listing-interval=2", "--lease-duration=6", "--lease-renew=1",
+        "--lease-margin=1.5", "--backoff-most=5", "--log-level=INFO",
+    )  # fmt: skip
+    operator = Operator(plane.layout, plane.operator_kubeconfig, arguments)
+    yield operator
+    operator.stop()
+
+
+@pytest.fixture
+def operator(the_operator: Operator) -> Operator:
+    """The operator, running as a process of its own with the rights of the chart."""
+    the_operator.start()
+    return the_operator
+
+
+@pytest.fixture
+def quiet(the_operator: Operator) -> None:
+    """No operator works while this test does."""
+    the_operator.stop()
+
+
+@pytest.fixture(scope="session")
+def machines(kubectl_program: Kubectl) -> Iterator[Machines]:
+    """Three libvirt hosts, NFS and template server; the Secret of the client's certificate."""
+    machines = Machines(LAB)
+    machines.up()
+    install.client_certificate(kubectl_program, machines.pki_dir)
+    yield machines
+    machines.down()
+
+
+@pytest.fixture
+def suffix() -> str:
+    """For names of cluster-scoped objects: unique per test."""
+    return uuid.uuid4().hex[:6]
+
+
+@pytest.fixture
+def cluster(kubectl_program: Kubectl, suffix: str) -> Cluster:
+    """The API with a fresh namespace."""
+    namespace = f"t-{suffix}"
+    kubectl_program.run("create", "namespace", namespace)
+    return Cluster(kubectl_program, suffix, namespace)
