@@ -7,7 +7,6 @@ import threading
 from typing import Any, assert_never
 
 import libvirt
-from lxml import etree
 
 from drivers import base
 from drivers.base import Action, Expected, InstanceDefinition
@@ -19,10 +18,9 @@ from drivers.kvm.facts import DomainCache, is_migrating, lookup
 from drivers.kvm.failure import is_absent
 from drivers.kvm.host import HostReader
 from drivers.kvm.hotplug import Hotplug
-from drivers.kvm.mark_xml import NAMESPACE, PREFIX, mark_element
+from drivers.kvm.mark_xml import NAMESPACE, PREFIX, bare_mark
 from drivers.kvm.pools import PoolPaths
 from drivers.kvm.xml import to_text
-from drivers.marks import InstanceMark
 
 _KEPT = (
     libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
@@ -72,7 +70,7 @@ class Actions:
     def _act(self, domain: Any, action: Action) -> None:
         match action:
             case base.WriteMark():
-                self._write_mark(domain, mark_text(action.mark))
+                self._write_mark(domain, bare_mark(action.mark))
             case base.Release():
                 self._write_mark(domain, None)
             case base.StartPaused():
@@ -125,7 +123,7 @@ class Actions:
         if defined.autostart():
             defined.setAutostart(0)  # M3: only we decide where it starts.
         if defined.isActive():
-            self._write_mark(defined, mark_text(wanted.mark))
+            self._write_mark(defined, bare_mark(wanted.mark))
 
     def _check_name(self, raw: Any, uuid: str, name: str) -> None:
         try:
@@ -166,7 +164,7 @@ class Actions:
                 raise NotOurs(f"Host {host}: instance {read.uuid} ({read.name}) is marked as {owner}; it is not taken")
         if action.mark.uuid != read.uuid:
             raise Invalid(f"Host {host}: a mark for {action.mark.uuid} cannot go onto {read.uuid}")
-        self._write_mark(domain, mark_text(action.mark))
+        self._write_mark(domain, bare_mark(action.mark))
         if domain.isPersistent() and domain.autostart():
             domain.setAutostart(0)
 
@@ -240,10 +238,6 @@ class Actions:
         except libvirt.libvirtError as error:
             if not is_absent(error):
                 raise
-
-
-def mark_text(mark: InstanceMark) -> str:
-    return etree.tostring(mark_element(mark), encoding="unicode")
 
 
 def _off(domain: Any) -> None:

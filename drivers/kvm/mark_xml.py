@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from drivers import marks
-from drivers.kvm.xml import Element
+from drivers.kvm.xml import Element, el
 
 NAMESPACE = "https://stratiform.dev/xmlns/mark/1"
 PREFIX = "stratiform"
@@ -21,10 +21,15 @@ class MarkRead:
 
 
 def mark_element(mark: marks.InstanceMark) -> Element:
-    """The element that goes into <metadata>, and that virDomainSetMetadata takes."""
+    """The element that goes into <metadata>."""
     node = etree.Element(_TAG, nsmap={PREFIX: NAMESPACE})
     node.text = marks.encode(mark)
     return node
+
+
+def bare_mark(mark: marks.InstanceMark) -> str:
+    """The same as virDomainSetMetadata takes it: libvirt adds the namespace itself, and refuses one that is there."""
+    return etree.tostring(el("mark", text=marks.encode(mark)), encoding="unicode")
 
 
 def read_mark(domain: Element) -> MarkRead:

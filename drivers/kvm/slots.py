@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from drivers.errors import Invalid
 
-DISKS_PER_BLOCK, NICS_PER_BLOCK = 8, 4
+DISKS_PER_BLOCK, NICS_PER_BLOCK = 8, 8
 PORTS_PER_BLOCK = DISKS_PER_BLOCK + NICS_PER_BLOCK
-MAX_BLOCKS = 15
-"""15 × 12 ports fill the slots up to 0x1e; 0x1f belongs to the chipset."""
+MAX_BLOCKS = 11
+"""A block of 16 ports takes two slots of pcie-root; eleven fill 0x08 to 0x1d (0x1f belongs to the chipset)."""
 FIRST_PORT_SLOT = 0x08
 """Root ports sit on pcie-root from this slot on, eight to a slot; the slots below hold what every guest has."""
 
@@ -44,8 +44,13 @@ def nic_bus(slot: int) -> int:
 
 
 def root_ports(buses: set[int]) -> tuple[RootPort, ...]:
-    """Whole blocks of ports, enough for `buses` and at least one."""
-    blocks = max((bus - 1) // PORTS_PER_BLOCK for bus in buses | {1}) + 1
+    """Whole blocks of ports, enough for `buses`, and one more when the last block's last place for a kind is taken: what
+    is attached hot later finds a port."""
+    last = max(buses | {1})
+    blocks = (last - 1) // PORTS_PER_BLOCK + 1
+    ends = {blocks * PORTS_PER_BLOCK, blocks * PORTS_PER_BLOCK - NICS_PER_BLOCK}
+    if buses & ends and blocks < MAX_BLOCKS:
+        blocks += 1
     ports = []
     for place in range(blocks * PORTS_PER_BLOCK):
         slot, function = divmod(place, 8)
