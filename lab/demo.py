@@ -40,15 +40,9 @@ def run(name: str) -> None:
     target = target_of(plane)
     if target.plane is None:
         print(f"KUBECONFIG is set: using the cluster of {target.kubectl.kubeconfig}; unset it for one of the lab's own")
-    with _step(
-        "starting " + ("the control plane and " if target.plane else "") + "three libvirt hosts, storage and network"
-    ):
-        together(lambda: machines.up(_say), *([target.plane.up] if target.plane else []))
     kubectl = target.kubectl
-    kubectl.run("version", seconds=30)
-    with _step("installing Stratiform: kinds, policies, rights"):
-        install.kinds(kubectl)
-        install.rights(kubectl)
+    with _step("starting the control plane, three libvirt hosts, storage and network"):
+        together(lambda: machines.up(_say), lambda: _install(target))
         install.client_certificate(kubectl, machines.pki_dir)
     operator = Operator(plane.layout, target.operator_kubeconfig)
     with _step("starting the operator"):
@@ -62,6 +56,16 @@ def run(name: str) -> None:
         progress.await_ready(kubectl, operator, progress.names(kubectl, folder), READY_SECONDS)
     _look_around(kubectl, plane.layout)
     _what_next(target, operator, time.monotonic() - begun)
+
+
+def _install(target: Target) -> None:
+    if target.plane:
+        target.plane.up()
+        _say("the control plane is ready")
+    target.kubectl.run("version", seconds=30)
+    install.kinds(target.kubectl)
+    install.rights(target.kubectl)
+    _say("kinds, policies and rights are installed")
 
 
 def own_kubeconfig(layout: Layout) -> bool:
