@@ -84,7 +84,9 @@ class RBD(Model):
 
     monitors: Annotated[tuple[Portal, ...], set_list(most=16, least=1), live("Ceph monitors: HOST or HOST:PORT each.")]
     pool: Annotated[Identifier, live("Name of the pool in Ceph.")]
-    namespace: Annotated[Identifier | None, live("Namespace within the pool. Unset: the pool's own.")] = None
+    namespace: Annotated[
+        Annotated[str, text(253)] | None, live("Namespace within the pool. Unset or empty: the pool's own.")
+    ] = None
     user: Annotated[Identifier, live("Name of the Ceph user, without the leading client.")]
     key_secret_ref: Annotated[SecretRef, live("Secret with the user's key under `key`.")]
 

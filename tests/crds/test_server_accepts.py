@@ -80,7 +80,7 @@ def test_kubectl_explain_tells_of_every_field(kubectl: Kubectl, kind: Any) -> No
     assert [path for path, description in fields.items() if not description] == []
     deepest = max(fields, key=lambda path: (path.startswith(".spec"), path.count(".")))
     told = kubectl("explain", f"{kind.plural}{deepest}").stdout
-    assert " ".join(fields[deepest].split()) in " ".join(told.split())
+    assert " ".join(str(fields[deepest]).split()) in " ".join(told.split())
     tree = kubectl("explain", kind.plural, "--recursive").stdout
     assert {path.rsplit(".", 1)[1] for path in fields} <= {
         line.split()[0] for line in tree.splitlines() if line.strip()
