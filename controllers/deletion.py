@@ -14,15 +14,20 @@ LOOK_AGAIN = 60.0
 
 
 def held_by_referrers(
-    turn: Turn[Any, Any], services: Services, *, but: Callable[[Obj[Any, Any]], bool] | None = None
+    turn: Turn[Any, Any],
+    services: Services,
+    *,
+    but: Callable[[Obj[Any, Any]], bool] | None = None,
+    ready: bool = True,
 ) -> bool:
     """Whether something refers to the turn's object still: then `Deleting=True, InUse` says what, with count and
-    names. `but`: referrers that do not hold it (references of origin, D4)."""
+    names. `but`: referrers that do not hold it (references of origin, D4). `ready` False leaves Ready to the caller."""
     holders = [obj.key for obj in services.cache.referrers(turn.obj.key) if but is None or not but(obj)]
     text = in_use(turn.obj.key, holders)
     if text:
         turn.conditions.set("Deleting", "True", "InUse", text)
-        turn.conditions.set("Ready", "False", "Deleting", "It is being deleted and takes nothing new.")
+        if ready:
+            turn.conditions.set("Ready", "False", "Deleting", "It is being deleted and takes nothing new.")
     return bool(text)
 
 

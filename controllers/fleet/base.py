@@ -40,6 +40,8 @@ class HostView:
     """In a person's words: what was tried, what was answered."""
     reason: str = ""
     """Reason constant of `error`."""
+    stranger: str = ""
+    """With link Stranger: the UUID of the machine that answers."""
     instances: Mapping[str, InstanceFacts] | None = None
     """Of the last whole listing over the present connection, kept up to date by single observations; by UUID.
     None until the present connection was listed."""
@@ -90,3 +92,7 @@ class Fleet(Protocol):
         """Something showed that the instance may run: counting of rounds starts again."""
 
     def hosts_in_zone(self, zone: str) -> Iterable[str]: ...
+
+    def out_of_service(self, host: str) -> datetime | None:
+        """The moment at which the host was validly declared off (H1); None if it was not, or has answered since. It
+        frees only placements decided before that moment."""

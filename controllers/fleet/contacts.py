@@ -27,6 +27,7 @@ class Contacts:
         self._written: dict[str, float] = {}
         self._recorded: dict[str, datetime | None] = {}
         self._voids: dict[str, datetime] = {}
+        self._floor: dict[str, datetime] = {}
 
     def note(self, host: str, at: datetime) -> None:
         """The host answered."""
@@ -39,7 +40,9 @@ class Contacts:
     async def settle(self, host: str) -> None:
         """Write what is owed for a host. Raises ApiError, NotLeader."""
         if host in self._voids:
-            await self._write(host, max(self._voids[host], self._latest.get(host, self._voids[host])))
+            self._floor[host] = max(self._voids[host], self._floor.get(host, self._voids[host]))
+            await self.load(host)
+            await self._write(host, self._latest.get(host, self._floor[host]))
             self._voids.pop(host, None)
 
     async def load(self, host: str) -> datetime | None:
@@ -49,6 +52,11 @@ class Contacts:
             text = (found or {}).get("spec", {}).get("renewTime")
             self._recorded[host] = datetime.fromisoformat(text).astimezone(UTC) if text else None
         return self._recorded[host]
+
+    async def last(self, host: str) -> datetime | None:
+        """The last contact that is known, on record or in memory. Raises ApiError."""
+        known = [await self.load(host), self._latest.get(host), self._floor.get(host)]
+        return max((moment for moment in known if moment is not None), default=None)
 
     def recorded(self, host: str) -> datetime | None:
         """As `load` found it; None when it found nothing or was not asked yet."""
@@ -69,13 +77,15 @@ class Contacts:
 
     def forget(self, host: str) -> None:
         """The Host object is gone; its Lease stays until a Host of that name comes again."""
-        for known in (self._latest, self._written, self._recorded, self._voids):
+        for known in (self._latest, self._written, self._recorded, self._voids, self._floor):
             known.pop(host, None)
 
     def _newer(self, host: str, at: datetime) -> bool:
         return self._services.now() - at < timedelta(seconds=RENEW) or host not in self._written
 
     async def _write(self, host: str, at: datetime) -> None:
+        """The record never goes back."""
+        at = max(moment for moment in (at, self._floor.get(host), self._recorded.get(host)) if moment is not None)
         body = {"spec": {"holderIdentity": host, "leaseDurationSeconds": DURATION, "renewTime": _micro(at)}}
         try:
             await self._services.api.merge_patch(self._path(host), body)

@@ -88,7 +88,9 @@ class LiveFleet:
         """Take note of a declaration that is valid as far as its own text and the recorded contacts tell (H1)."""
         if declared_at is None:
             self._declared.pop(host, None)
-        elif (session := self._sessions.get(host)) is None or not session.up:
+        elif (session := self._sessions.get(host)) is not None and session.up:
+            self.contacts.owe(host, max(declared_at, self.services.now()))
+        else:
             self._declared[host] = declared_at
 
     def out_of_service(self, host: str) -> datetime | None:

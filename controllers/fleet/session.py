@@ -84,6 +84,10 @@ class Seat(Protocol):
 class Stranger(Exception):
     """Another machine answers at the host's address."""
 
+    def __init__(self, machine_id: str, message: str) -> None:
+        super().__init__(message)
+        self.machine_id = machine_id
+
 
 class MachineTaken(Exception):
     """The machine that answers is another Host object's."""
@@ -258,9 +262,10 @@ class HostSession:
         """H2, and one machine, one Host."""
         if self.plan.pinned and facts.machine_id != self.plan.pinned:
             raise Stranger(
+                facts.machine_id,
                 f"at {self.plan.address or self.host} answers machine {facts.machine_id} ({facts.hostname}), but this "
                 f"Host is machine {self.plan.pinned}. If the machine was replaced: set spec.outOfService, then "
-                f"annotate this Host: stratiform.dev/accept-machine={facts.machine_id}"
+                f"annotate this Host: stratiform.dev/accept-machine={facts.machine_id}",
             )
         holder = self._seat.machine_holder(self, facts.machine_id)
         if holder:
@@ -324,14 +329,14 @@ class HostSession:
             self._seat.book.attempt_failed(self.host, begun)
         link, reason, text = _words(error, self.plan.address or self.host)
         self._answer_waiting(float("inf"), answered=False)
-        self._change(link, reason, text)
+        self._change(link, reason, text, error.machine_id if isinstance(error, Stranger) else "")
 
-    def _change(self, link: Link, reason: str = "", error: str = "") -> None:
+    def _change(self, link: Link, reason: str = "", error: str = "", stranger: str = "") -> None:
         old = self._view
         if (old.link, old.reason, old.error) == (link, reason, error):
             return
         since = old.since if old.link is link else self._seat.services.now()
-        self._view = replace(old, link=link, since=since, reason=reason, error=error)
+        self._view = replace(old, link=link, since=since, reason=reason, error=error, stranger=stranger)
         log.info("host", host=self.host, link=link.value, reason=reason, error=error)
         self._seat.link_changed(self)
 
