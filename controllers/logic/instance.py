@@ -4,7 +4,7 @@ Called by `controllers.instances.running` until the step is Done or something mu
 chosen from observed facts alone, so that a process that is killed between any two of them goes on where it was.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controllers.logic.location import starting
@@ -88,6 +88,8 @@ class Situation:
     now: datetime
     sequence: int
     """Of the persisted placement."""
+    placed: bool = True
+    """A placement was decided; without one, the preparation decides it."""
     decided_first: bool = False
     """W3(a)."""
     clear: bool = False
@@ -120,8 +122,8 @@ def ended_here(facts: InstanceFacts | None, sequence: int) -> bool:
 
 
 def may_run(facts: InstanceFacts | None, s: Situation) -> bool:
-    """W3: this process knows that no other copy can run."""
-    return s.decided_first or s.clear or ended_here(facts, s.sequence)
+    """W3: this process knows that no other copy can run. Of one that is not placed, whoever decides knows (W2, N3)."""
+    return not s.placed or s.decided_first or s.clear or ended_here(facts, s.sequence)
 
 
 def plan(facts: InstanceFacts | None, s: Situation) -> Step:
@@ -171,7 +173,8 @@ def _paused(facts: InstanceFacts, s: Situation) -> Step:
         )
     return Wait(
         "GuestPaused",
-        f"paused by an administrator on {facts.host}: it is left alone. Resume it there, or stop it through this object.",
+        f"paused by an administrator on {facts.host}: it is left alone. Resume it there, or stop it through this "
+        "object.",
     )
 
 
@@ -205,8 +208,3 @@ def _not_yet(s: Situation, verb: str) -> Wait:
         "powered off for good: say so by its spec.outOfService.",
         rounds=True,
     )
-
-
-def after_own_start(s: Situation, facts: InstanceFacts | None) -> Situation:
-    """W3(b) becomes (a): what allowed the start allows its resume too, until a change that we did not make."""
-    return replace(s, decided_first=s.decided_first or ended_here(facts, s.sequence))

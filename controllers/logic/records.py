@@ -1,4 +1,5 @@
-"""The instance's mark: composed from what is known, and read back where the status was lost (safety.md M1, M4). Pure."""
+"""The instance's mark: composed from what is known, and read back where the status was lost (safety.md M1, M4).
+Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ def compose(
     starting: int | None, runs: int, restart: datetime | None, started: Iterable[tuple[str, str]],
 ) -> InstanceMark:  # fmt: skip
     """The mark as it shall be now. `disks`: (entry, volume uuid, disk name) of each that it has or is about to have;
-    `restart`: requestedAt of the restart that this run was started for; `started`: digests of what waits for a restart."""
+    `restart`: requestedAt of the restart that this run was started for; `started`: digests of what waits for a
+    restart."""
     done = status.last_power_request
     return InstanceMark(
         installation=identity.installation,
@@ -89,7 +91,13 @@ def runs(status: InstanceStatus, facts: InstanceFacts | None) -> int:
     """Runs that were begun: a start that ended before its mark could be settled counts too."""
     mark = facts.mark if facts else None
     count = max(status.run_count, mark.run_count if mark else 0)
-    if mark and facts and mark.starting is not None and facts.why.value in ("Shutdown", "Crashed") and mark.starting == 1:
+    if (
+        mark
+        and facts
+        and mark.starting is not None
+        and facts.why.value in ("Shutdown", "Crashed")
+        and mark.starting == 1
+    ):
         return max(count, 1)
     return count
 

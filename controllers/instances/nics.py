@@ -1,0 +1,310 @@
+"""The NICs of an instance: networks looked up, MAC addresses chosen for life, addresses claimed and given back.
+
+The claim is a NetworkAddress object: creating it is what makes an address ours, so that no two instances get one,
+whatever else goes wrong.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from controllers.engine.base import Obj, Refused
+from controllers.instances.work import Work
+from controllers.logic import addresses, devices, identity
+from controllers.logic.uplinks import NoWire, wire
+from controllers.logic.visibility import visible
+from crds.base import API_VERSION, FINALIZER, NameRef
+from crds.instance import InstanceNetwork
+from crds.instancestatus import NetworkState
+from crds.network import Subnet
+from drivers.base import NicAttachment
+
+TRIES = 32
+"""Addresses tried in one turn when others are quicker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """One entry of spec.networks, resolved. `attachment` is None while `problem` stands."""
+
+    spec: InstanceNetwork
+    state: NetworkState
+    network: Obj[Any, Any] | None = None
+    attachment: NicAttachment | None = None
+    problem: tuple[str, str] | None = None
+
+
+def nics_of(work: Work) -> tuple[Nic, ...]:
+    """Every entry resolved from the cache. No address is claimed here."""
+    kept = {n.name: n.slot for n in work.status.networks if n.slot is not None}
+    slots = devices.choose_slots(sorted(n.name for n in work.spec.networks), kept)
+    before = {n.name: n for n in work.status.networks}
+    primary = _primary(work)
+    found = []
+    for entry in sorted(work.spec.networks, key=lambda n: n.name):
+        network, problem = _network(work, entry)
+        old = before.get(entry.name) or NetworkState(name=entry.name)
+        state = old.model_copy(
+            update={
+                "network_ref": NameRef(name=entry.network_ref.name), "network_namespace": entry.network_ref.namespace,
+                "mac_address": old.mac_address or _mac(work, entry.name), "slot": slots[entry.name],
+                "primary": entry.name == primary,
+            }
+        )  # fmt: skip
+        attachment = None
+        if network is not None and problem is None:
+            attachment, problem = _attach(work, entry, network, state)
+        found.append(Nic(spec=entry, state=state, network=network, attachment=attachment, problem=problem))
+    return tuple(found)
+
+
+def _network(work: Work, entry: InstanceNetwork) -> tuple[Obj[Any, Any] | None, tuple[str, str] | None]:
+    field = f"spec.networks[{entry.name}].networkRef"
+    namespace = entry.network_ref.namespace or work.obj.namespace
+    network = work.cache.get("Network", namespace, entry.network_ref.name)
+    if network is None or network.problem or not visible(work.cache, network, work.obj.namespace):
+        return None, (
+            "NetworkNotFound",
+            (
+                f"{field}: Network {namespace}/{entry.network_ref.name} does not exist or is not visible to namespace "
+                f"{work.obj.namespace}."
+            ),
+        )
+    if network.spec.zone_ref.name != work.spec.zone_ref.name:
+        return network, (
+            "NetworkInOtherZone",
+            (
+                f"{field}: Network {namespace}/{network.name} is in zone {network.spec.zone_ref.name}, the instance in "
+                f"{work.spec.zone_ref.name}."
+            ),
+        )
+    ready = network.condition("Ready") or {}
+    if ready.get("status") != "True":
+        why = f"{ready.get('reason', 'Pending')}: {ready.get('message') or 'not looked at yet'}"
+        return network, ("WaitingForNetwork", f"{field} waits for Network {namespace}/{network.name}: {why}")
+    return network, None
+
+
+def _attach(
+    work: Work, entry: InstanceNetwork, network: Obj[Any, Any], state: NetworkState
+) -> tuple[NicAttachment | None, tuple[str, str] | None]:
+    host = work.cache.get("Host", "", work.host)
+    cluster = work.cache.get("HostCluster", "", host.spec.host_cluster_ref.name) if host else None
+    if host is None or cluster is None:
+        return None, ("HostNotFound", f"Host {work.host}, where it is placed, or its HostCluster does not exist.")
+    named = f"spec.networks[{entry.name}]: Network {network.namespace}/{network.name}"
+    found = wire(network.spec, host.spec, cluster.spec, named=named, at=f"Host {host.name}")
+    if isinstance(found, NoWire):
+        return None, (found.reason, found.message)
+    uplink = network.name if found.type == "Simulated" and network.spec.type == "Simulated" else found.name
+    nic = NicAttachment(
+        name=entry.name, slot=state.slot or 0, mac=state.mac_address or "", uplink_type=found.type, uplink=uplink
+    )
+    return nic, None
+
+
+def _primary(work: Work) -> str:
+    """Named so, else the only NIC, else the only one whose network has a gateway."""
+    entries = sorted(work.spec.networks, key=lambda n: n.name)
+    for entry in entries:
+        if entry.primary:
+            return entry.name
+    if len(entries) == 1:
+        return entries[0].name
+    routed = [e.name for e in entries if _has_gateway(_network(work, e)[0])]
+    return routed[0] if len(routed) == 1 else ""
+
+
+def check_primary(work: Work, nics: tuple[Nic, ...]) -> None:
+    """Raises Refused when more than one network has a gateway and none is primary."""
+    routed = [n.spec.name for n in nics if _has_gateway(n.network)]
+    if len(routed) > 1 and not any(n.state.primary for n in nics):
+        raise Refused(
+            "PrimaryNeeded",
+            f"spec.networks: {' and '.join(routed)} both have a gateway: set primary: true on the one whose "
+            "gateway shall "
+            "be the default route.",
+            stalled=True,
+        )
+
+
+def _has_gateway(network: Obj[Any, Any] | None) -> bool:
+    return bool(network and network.spec.ipam and any(s.gateway for s in network.spec.ipam.subnets))
+
+
+def _mac(work: Work, name: str) -> str:
+    """I2: derived from the UUID; the next where another instance has it already (checked over all we know)."""
+    for attempt in range(16):
+        mac = identity.mac_address(work.uuid, name, attempt)
+        if all(o.uid == work.obj.uid for o in work.cache.indexed("mac", mac)):
+            return mac
+    raise Refused("NoMACAddress", f"spec.networks[{name}]: 16 MAC addresses derived from {work.uuid} are all taken.")
+
+
+# ---------------------------------------------------------------- addresses
+
+
+async def claim_addresses(work: Work, nics: tuple[Nic, ...]) -> None:
+    """Claim what each of these NICs shall have, keeping what it has; the status says it at once. Raises Refused."""
+    for nic in nics:
+        ipam = nic.network.spec.ipam if nic.network else None
+        wanted: list[str] = []
+        if nic.network is not None and ipam is not None:
+            _check_asked(nic)
+            held = _held(work, nic)
+            for subnet in ipam.subnets:
+                asked = next(
+                    (a for a in nic.spec.addresses if addresses.subnet_of(nic.network.spec, a) == subnet), None
+                )
+                mine = [a for a in held if addresses.subnet_of(nic.network.spec, a) == subnet]
+                address = await _claim(work, nic, subnet, asked, mine)
+                wanted += [address] if address else []
+        state = nic.state.model_copy(update={"addresses": tuple(wanted)})
+        others = tuple(n for n in work.status.networks if n.name != nic.spec.name)
+        work.update(networks=tuple(sorted((*others, state), key=lambda n: n.name)))
+
+
+def _held(work: Work, nic: Nic) -> list[str]:
+    """What the status says it has, then claims by the objects, so that a lost status finds them again."""
+    claims = [
+        a.spec.address
+        for a in work.cache.indexed("claimed-by", work.obj.uid)
+        if a.spec.claim.instance.interface == nic.spec.name and not a.deleting
+    ]
+    before = next((n.addresses for n in work.status.networks if n.name == nic.spec.name), nic.state.addresses)
+    return [*before, *(a for a in claims if a not in before)]
+
+
+def _check_asked(nic: Nic) -> None:
+    assert nic.network is not None
+    for address in nic.spec.addresses:
+        subnet = addresses.subnet_of(nic.network.spec, address)
+        field = f"spec.networks[{nic.spec.name}].addresses"
+        where = f"Network {nic.network.namespace}/{nic.network.name}"
+        if subnet is None:
+            has = ", ".join(s.cidr for s in nic.network.spec.ipam.subnets)
+            raise Refused("AddressOutsideNetwork", f"{field}: {address} lies in no subnet of {where} (it has {has}).")
+        if not addresses.usable(subnet, address):
+            raise Refused(
+                "AddressNotUsable",
+                f"{field}: {address} is the network, broadcast or gateway address of {subnet.cidr} of {where}.",
+            )
+
+
+async def _claim(work: Work, nic: Nic, subnet: Subnet, asked: str | None, mine: list[str]) -> str | None:
+    """One address of the subnet. None: the NIC asks for none there and the subnet gives none by itself."""
+    assert nic.network is not None
+    if asked:
+        if await _take(work, nic, asked):
+            return asked
+        raise Refused(
+            "AddressTaken",
+            f"spec.networks[{nic.spec.name}].addresses: {asked} is taken: {_taker(work, nic, asked)}. Choose another "
+            "address, or leave it unset.",
+            after=30.0,
+        )
+    for address in mine:
+        if await _take(work, nic, address):
+            return address
+    if not subnet.ranges:
+        return None
+    taken = {a.spec.address for a in work.cache.referrers(nic.network.key, "NetworkAddress")}
+    for tries, address in enumerate(addresses.free_addresses(subnet, taken, work.uuid)):
+        if tries >= TRIES:
+            raise Refused(
+                "AddressesBusy", f"spec.networks[{nic.spec.name}]: others took {TRIES} addresses first.", after=1
+            )
+        if await _take(work, nic, address):
+            return address
+    raise Refused(
+        "NoFreeAddress",
+        f"spec.networks[{nic.spec.name}]: subnet {subnet.cidr} of Network "
+        f"{nic.network.namespace}/{nic.network.name} has no "
+        f"free address left ({len(taken)} taken): add a range to it, or delete instances that need none.",
+        after=30.0,
+    )
+
+
+async def _take(work: Work, nic: Nic, address: str) -> bool:
+    """Create the claim. True too when it is there already as ours, or reserved for us."""
+    assert nic.network is not None
+    network = nic.network
+    name = addresses.object_name(network.name, address)
+    known = work.cache.get("NetworkAddress", network.namespace, name)
+    if known is not None and known.spec.claim.instance and not known.deleting:
+        theirs = known.spec.claim.instance
+        return bool(theirs.uid == work.obj.uid and theirs.interface == nic.spec.name)
+    claim = {
+        "namespace": work.obj.namespace, "name": work.obj.name, "uid": work.obj.uid, "interface": nic.spec.name,
+    }  # fmt: skip
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": "NetworkAddress",
+        "metadata": {"name": name, "namespace": network.namespace, "finalizers": [FINALIZER]},
+        "spec": {
+            "networkRef": {"name": network.name},
+            "address": address,
+            "claim": {"type": "Instance", "instance": claim},
+        },
+    }
+    if await work.tools.services.api.create("NetworkAddress", network.namespace, body) is not None:
+        return True
+    live = await work.tools.services.api.get_live("NetworkAddress", network.namespace, name)
+    if live is None or live["metadata"].get("deletionTimestamp"):
+        return False
+    holder = live["spec"]["claim"]
+    if holder["type"] == "Instance":
+        return bool(holder["instance"]["uid"] == work.obj.uid and holder["instance"]["interface"] == nic.spec.name)
+    reserved = holder.get("reserved") or {}
+    mine = reserved.get("namespace") == work.obj.namespace and reserved.get("name", work.obj.name) == work.obj.name
+    return bool(mine and address in nic.spec.addresses and _unused(work, nic, address))
+
+
+def _unused(work: Work, nic: Nic, address: str) -> bool:
+    """Whether no other instance uses the reserved address."""
+    assert nic.network is not None
+    return not any(
+        address in state.addresses
+        for other in work.cache.referrers(nic.network.key, "Instance")
+        if other.uid != work.obj.uid
+        for state in other.status.networks
+    )
+
+
+def _taker(work: Work, nic: Nic, address: str) -> str:
+    assert nic.network is not None
+    name = addresses.object_name(nic.network.name, address)
+    found = work.cache.get("NetworkAddress", nic.network.namespace, name)
+    claim = found.spec.claim if found else None
+    if claim and claim.instance:
+        return f"Instance {claim.instance.namespace}/{claim.instance.name} has it (NetworkAddress {name})"
+    if claim and claim.reserved:
+        return f"NetworkAddress {name} reserves it for namespace {claim.reserved.namespace}"
+    return f"NetworkAddress {name} holds it"
+
+
+async def give_back(work: Work, *, everything: bool = False) -> None:
+    """Delete the claims of this instance that no NIC needs any more. What a NIC still has on the machine stays."""
+    keep: set[tuple[str, str]] = set()
+    if not everything:
+        keep = {(n.name, a) for n in work.status.networks for a in n.addresses}
+    for claim in list(work.cache.indexed("claimed-by", work.obj.uid)):
+        interface = claim.spec.claim.instance.interface
+        if (interface, claim.spec.address) not in keep and not claim.deleting:
+            await work.tools.services.api.delete("NetworkAddress", claim.namespace, claim.name, claim.uid)
+
+
+def network_states(work: Work, nics: tuple[Nic, ...], reported: dict[str, tuple[str, ...]]) -> tuple[NetworkState, ...]:
+    """status.networks: every entry of the spec, and NICs the machine still has though their entry is gone."""
+    there = {n.name for n in work.facts.nics} if work.facts else set()
+    unseen = work.facts is None and not work.seen
+    before = {n.name: n for n in work.status.networks}
+    shown = []
+    for nic in nics:
+        had = before.get(nic.spec.name)
+        attached = bool(had and had.attached) if unseen else nic.spec.name in there
+        addresses_ = had.addresses if had else nic.state.addresses
+        update = {"attached": attached, "addresses": addresses_, "reported": reported.get(nic.spec.name, ())}
+        shown.append(nic.state.model_copy(update=update))
+    names = {n.name for n in shown}
+    shown += [n for name, n in before.items() if name not in names and (name in there or (unseen and n.attached))]
+    return tuple(sorted(shown, key=lambda n: n.name))

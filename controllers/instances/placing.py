@@ -1,0 +1,238 @@
+"""Where the instance is and where it shall be: follow, wait, decide, decide again (safety.md W1, W2, W4, W5, W7,
+H1)."""
+
+from datetime import datetime
+
+from controllers.engine.base import Refused
+from controllers.instances.identify import Marks, take_or_refuse
+from controllers.instances.work import Work
+from controllers.logic import location
+from controllers.logic.identity import next_sequence
+from controllers.logic.instance import ended_here
+from controllers.placement.base import Decision, Refusal
+from controllers.placement.requests import overhead, resources
+from crds.base import FINALIZER, RESUME
+from crds.instancestatus import Explanation, InstanceResources, Placement
+from drivers.base import Destroy, Undefine
+from drivers.errors import Busy, NotOurs
+
+LOST_ROUNDS = "its status was lost, and it was not found yet"
+
+
+async def find(work: Work, marks: Marks) -> None:
+    """Sets `work.facts` to the domain on its own host, having followed it and taken stale copies away; returns with
+    `work.seen` False when it is not placed. Raises Refused for everything that has to be waited for."""
+    if await _not_known_yet(work, marks):
+        return
+    verdict = _locate(work)
+    while isinstance(verdict, location.Follow):
+        await _follow(work, verdict)
+        verdict = _locate(work)
+    match verdict:
+        case location.Hold(reason, message, stalled):
+            raise Refused(reason, message, stalled=stalled)
+        case location.Unseen(host):
+            await _unseen(work, host)
+        case location.Lost(found):
+            await _lost(work, found)
+        case location.Here(facts, stale):
+            work.facts, work.seen = facts, True
+            for copy in stale:
+                await _take_away(work, copy)
+
+
+def placed(work: Work) -> bool:
+    placement = work.status.placement
+    return placement is not None and placement.host is not None
+
+
+async def _not_known_yet(work: Work, marks: Marks) -> bool:
+    """True for an instance that was never placed and has nothing on any host that it should take."""
+    if placed(work):
+        return False
+    if FINALIZER in work.obj.finalizers:
+        return False
+    if await take_or_refuse(work, marks):
+        return False
+    if work.spec.uuid and not work.obj.deleting:
+        # The user names a machine: whether it runs somewhere is known only when everyone has answered (W3c, not a).
+        _require_clear(work, "no host has shown the machine of spec.uuid yet", other_than="")
+    return True
+
+
+def _locate(work: Work) -> location.Verdict:
+    placement = work.status.placement
+    key = (placement.host, placement.sequence) if placement and placement.host else None
+    view = work.tools.fleet.view(key[0]) if key else None
+    return location.locate(
+        location.Owner(uid=work.obj.uid, installations=work.tools.services.installations),
+        key,
+        work.tools.fleet.sightings(work.uuid),
+        listed=view is not None and view.instances is not None,
+        resume=RESUME in work.obj.annotations,
+    )
+
+
+async def _follow(work: Work, follow: location.Follow) -> None:
+    """The API learns where it is; nothing is touched."""
+    work.place(follow.host, follow.sequence)
+    work.turn.conditions.set("Scheduled", "True", "Followed", f"It is on {follow.host}: {follow.why}.")
+    work.turn.event("Followed", f"{follow.why[0].upper()}{follow.why[1:]}.")
+    await work.turn.save()
+    await work.turn.ensure_finalizer()
+
+
+async def _unseen(work: Work, host: str) -> None:
+    """W5: it waits for its host, unless that is validly out of service (H1): then it is free."""
+    declared = work.tools.fleet.out_of_service(host)
+    if _freed(work, declared):
+        work.facts, work.seen = None, True
+        return
+    view = work.tools.fleet.view(host)
+    since = f" since {view.since:%H:%M:%S} UTC" if view else ""
+    why = f" ({view.error})" if view and view.error else ""
+    if work.cache.get("Host", "", host) is None:
+        why = " (its Host object does not exist)"
+    raise Refused(
+        "HostUnreachable",
+        f"Host {host} has not answered{since}{why}: the guest may run there, so it is not started elsewhere. If "
+        f"{host} is "
+        "powered off for good, say so by its spec.outOfService.",
+    )
+
+
+def _freed(work: Work, declared: datetime | None) -> bool:
+    decided = work.placement.decided_at
+    return declared is not None and (decided is None or decided < declared)
+
+
+async def _lost(work: Work, found: location.Follow | None) -> None:
+    """W2: only when no other can run is a quiet copy adopted, or a lost instance placed again."""
+    _require_clear(work, LOST_ROUNDS, other_than=found.host if found else "")
+    if found is not None:
+        await _follow(work, found)
+        work.facts, work.seen = work.tools.fleet.sightings(work.uuid).get(found.host), True
+
+
+def _require_clear(work: Work, what: str, *, other_than: str) -> None:
+    zone = work.spec.zone_ref.name
+    hosts = [h for h in work.tools.fleet.hosts_in_zone(zone) if h != other_than]
+    clearance = work.tools.fleet.clearance(work.uuid, hosts)
+    if clearance.clear:
+        return
+    work.tools.fleet.request_rounds(zone)
+    raise Refused(
+        "LocationUnknown",
+        f"{what}: waiting for {', '.join(clearance.waiting_for)} to answer twice. A host that is powered off for "
+        "good: say "
+        "so by its spec.outOfService.",
+        type_="Scheduled",
+        status="Unknown",
+    )
+
+
+async def _take_away(work: Work, copy: location.Stale) -> None:
+    """W4: by its own sequence, so that a newer copy is never hit. A migration is left alone."""
+    fleet, uid = work.tools.fleet, work.obj.uid
+    action = Destroy() if copy.destroy else Undefine()
+    try:
+        await fleet.act(copy.host, work.uuid, action, uid=uid, sequence=copy.sequence)
+    except (Busy, NotOurs):
+        return
+    if copy.host == work.host:
+        work.facts = None
+    work.turn.event("StaleCopyRemoved", f"A stale copy on {copy.host} (sequence {copy.sequence}) was taken away.")
+
+
+# ---------------------------------------------------------------- deciding
+
+
+async def decide(work: Work) -> dict[str, str]:
+    """The first placement, or another one: decided, saved, then the finalizer (W1). Answers the pools of its volumes.
+    Raises Refused with the explanation in the status."""
+    scheduler, fleet = work.tools.scheduler, work.tools.fleet
+    first = not placed(work) and FINALIZER not in work.obj.finalizers and not work.spec.uuid
+    last = work.status.placement.sequence if work.status.placement else 0
+    decision = scheduler.decide(work.obj, avoid=work.memory.avoid)
+    if isinstance(decision, Refusal):
+        work.memory.avoid = frozenset()
+        _explain(work, decision.explanation)
+        raise Refused(decision.reason, decision.message, type_="Scheduled")
+    work.place(decision.host, next_sequence(last, work.now), decision.explanation)
+    work.update(resources=_resources(work), uuid=work.uuid, steps=())
+    work.reached("Scheduled")
+    work.turn.conditions.set("Scheduled", "True", "Scheduled", decision.explanation.summary)
+    work.update(state="Scheduling")
+    try:
+        await work.turn.save()
+    except Exception:
+        scheduler.forget(work.obj.uid)
+        raise
+    if first:
+        fleet.note_first_decision(work.uuid)
+    await work.turn.ensure_finalizer()
+    work.facts, work.seen = None, True
+    work.turn.event("Scheduled", decision.explanation.summary)
+    return dict(decision.pools)
+
+
+def _explain(work: Work, explanation: Explanation) -> None:
+    """Why none: refreshed when what it says changes, so that it makes no write storm."""
+    old = work.status.placement
+    if old is not None and old.explanation is not None:
+        fresh = explanation.model_dump(exclude={"decided_at"})
+        if old.explanation.model_dump(exclude={"decided_at"}) == fresh:
+            return
+    kept = old or Placement()
+    work.update(placement=kept.model_copy(update={"explanation": explanation}))
+
+
+def _resources(work: Work) -> InstanceResources:
+    """As it counts from now on; what it really takes is known once it runs."""
+    cpus, memory = resources(work.cache, work.obj)
+    known = work.status.resources
+    return InstanceResources(
+        cpus=cpus, memory=memory, overhead=known.overhead if known and known.overhead else overhead(cpus, memory)
+    )
+
+
+async def settle_before_start(work: Work) -> dict[str, str]:
+    """W7: a stopped one starts where it is, if that still fits; else its old domain goes first, then it is decided
+    anew. Also for one whose host is out of service, or where it is missing and does not fit any more. Answers pools."""
+    if not placed(work):
+        return await decide(work)
+    host = work.host
+    if work.tools.fleet.out_of_service(host) is not None and work.facts is None:
+        return await decide(work)
+    if host in work.memory.avoid and work.facts is None and work.tools.fleet.decided_first(work.uuid):
+        return await decide(work)
+    refusal = work.tools.scheduler.fits(work.obj, host)
+    if refusal is None:
+        work.update(resources=_resources(work))
+        work.turn.conditions.set("Scheduled", "True", "Scheduled", _summary(work))
+        return {}
+    elsewhere = work.tools.scheduler.decide(work.obj, avoid=work.memory.avoid | {host})
+    work.tools.scheduler.forget(work.obj.uid)
+    if not isinstance(elsewhere, Decision):
+        raise Refused(elsewhere.reason, elsewhere.message, type_="Scheduled")
+    if work.facts is not None:
+        if ended_here(work.facts, work.placement.sequence):
+            # Before the call: a sign that comes meanwhile takes it back.
+            work.tools.fleet.note_first_decision(work.uuid)
+        await work.act(Undefine())
+        work.turn.event("Moved", f"It does not fit on {host} any more: {refusal.message}")
+    work.memory.avoid |= {host}
+    return await decide(work)
+
+
+def _summary(work: Work) -> str:
+    explanation = work.status.placement.explanation if work.status.placement else None
+    return explanation.summary if explanation else f"It is placed on {work.host}."
+
+
+def clearance(work: Work) -> tuple[bool, tuple[str, ...]]:
+    """W3(c): all other hosts of the zone, and its own if it is missing there."""
+    hosts = work.tools.fleet.hosts_in_zone(work.spec.zone_ref.name)
+    asked = [h for h in hosts if h != work.host or work.facts is None]
+    found = work.tools.fleet.clearance(work.uuid, asked)
+    return found.clear, found.waiting_for

@@ -1,0 +1,123 @@
+"""The Instance kind: one reconcile, in the order in which safety.md wants it. Called by the engine."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn, default_signal
+from controllers.instances import deleting, identify, placing, powering, report, running, shape
+from controllers.instances.work import InstanceObj, Memory, Tools, Watched, Work
+from controllers.placement.base import Scheduler
+from crds.instance import InstanceSpec, InstanceStatus
+from drivers.errors import DriverError
+
+
+def _hosts(obj: InstanceObj) -> Iterable[str]:
+    placement = obj.status.placement
+    names = {placement.host if placement else None, obj.status.host_ref.name if obj.status.host_ref else None}
+    return sorted(n for n in names if n)
+
+
+class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
+    """Keeps of each instance only what may be lost at any moment (`Memory`)."""
+
+    kind = "Instance"
+    indexes: Mapping[str, Callable[[Obj[Any, Any]], Iterable[str]]] = {
+        "uuid": lambda obj: [identify.uuid_of(obj)],
+        "host": _hosts,
+        "mac": lambda obj: [n.mac_address for n in obj.status.networks if n.mac_address],
+    }
+
+    def __init__(self, services: Services, fleet: Watched, scheduler: Scheduler) -> None:
+        self._tools = Tools(services, fleet, scheduler)
+        self._marks = identify.Marks(self._tools)
+        self._memory: dict[str, Memory] = {}
+
+    def references(self, obj: InstanceObj) -> Iterable[Key]:
+        spec, status = obj.spec, obj.status
+        yield Key("Zone", "", spec.zone_ref.name)
+        yield Key("Namespace", "", obj.namespace)
+        if spec.instance_type_ref:
+            yield Key("InstanceType", "", spec.instance_type_ref.name)
+        for host in _hosts(obj):
+            yield Key("Host", "", host)
+        for network in spec.networks:
+            yield Key("Network", network.network_ref.namespace or obj.namespace, network.network_ref.name)
+        attached = {v.name for v in status.volumes if v.attached}
+        for entry in spec.volumes:
+            yield from _of_entry(obj, entry, attached)
+        for state in status.volumes:
+            if state.volume_ref and state.attached:
+                yield Key("Volume", obj.namespace, state.volume_ref.name)
+
+    def signal(self, obj: InstanceObj) -> object:
+        """What the volumes, addresses and hosts of an instance go by."""
+        status = obj.status
+        run = status.last_run
+        return (
+            default_signal(obj),
+            status.uuid,
+            status.placement and (status.placement.host, status.placement.sequence),
+            status.host_ref,
+            status.resources,
+            run and (run.started_at, run.ended_at),
+            tuple((v.name, v.attached) for v in status.volumes),
+            tuple((n.name, n.addresses) for n in status.networks),
+        )
+
+    def comes_first(self, obj: InstanceObj) -> bool:
+        return not obj.deleting and (obj.status.placement is None or obj.status.placement.host is None)
+
+    async def reconcile(self, turn: Turn[InstanceSpec, InstanceStatus]) -> Again | None:
+        obj = turn.obj
+        work = Work(
+            turn=turn, tools=self._tools, memory=self._memory.setdefault(obj.uid, Memory()),
+            uuid=identify.find_uuid(obj, self._marks),
+        )  # fmt: skip
+        if obj.deleting:
+            again = await deleting.delete(work, self._marks)
+            if again is None:
+                self._memory.pop(obj.uid, None)
+            return again
+        await self._reconcile(work)
+        return Again(min(work.wake)) if work.wake else None
+
+    async def _reconcile(self, work: Work) -> None:
+        self._check(work)
+        work.update(uuid=work.uuid)
+        await placing.find(work, self._marks)
+        work.recover()
+        report.first_state(work)
+        if work.turn.paused:
+            powering.decide_aim(work)
+            report.observed(work)
+            return
+        try:
+            step = await running.drive(work)
+        except (Refused, DriverError):
+            _keep_placement(work)
+            raise
+        report.report(work, step)
+
+    def _check(self, work: Work) -> None:
+        zone = work.spec.zone_ref.name
+        if work.cache.get("Zone", "", zone) is None:
+            raise Refused("ZoneNotFound", f"spec.zoneRef: Zone {zone} does not exist.")
+        identify.check_holder(work)
+
+
+def _keep_placement(work: Work) -> None:
+    """What went wrong later does not unsay where it was placed."""
+    if placing.placed(work):
+        report.scheduled(work)
+
+
+def _of_entry(obj: InstanceObj, entry: Any, attached: set[str]) -> Iterable[Key]:
+    """D4: a template is needed until what is made of it is there; a disc while it is in the drive."""
+    if entry.type != "CDROM":
+        yield Key("Volume", obj.namespace, shape.volume_name(obj.name, entry))
+    if entry.cdrom and entry.cdrom.template_ref:
+        ref = entry.cdrom.template_ref
+        yield Key("Template", ref.namespace or obj.namespace, ref.name)
+    if entry.managed and entry.managed.template_ref and entry.name not in attached:
+        ref = entry.managed.template_ref
+        yield Key("Template", ref.namespace or obj.namespace, ref.name)

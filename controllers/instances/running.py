@@ -1,0 +1,122 @@
+"""Applies one step after the other until nothing is left to do or something must be waited for."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from controllers.engine.base import Refused
+from controllers.instances import placing, powering, starting, tending
+from controllers.instances.work import Work
+from controllers.logic import instance as logic
+from controllers.logic.location import starting as is_starting
+from controllers.logic.runstrategy import STOPPING, Aim, active
+from drivers.base import ForceOff, Reset, Shutdown
+
+MOST_STEPS = 24
+"""No honest way from any state to any other is longer; more is a bug, and another turn is harmless."""
+
+
+async def drive(work: Work) -> logic.Step:
+    """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError."""
+    prepared = defined = False
+    for _ in range(MOST_STEPS):
+        _look(work)
+        powering.decide_aim(work)
+        step = logic.plan(work.facts, _situation(work, prepared, defined))
+        match step:
+            case logic.Prepare():
+                await starting.prepare(work)
+                prepared = True
+            case logic.DefineForStart(run):
+                await starting.define_for_start(work, run)
+                defined = True
+            case logic.FinishStart():
+                await starting.finish(work)
+                prepared = defined = False
+            case logic.Tend():
+                powering.note_done(work)
+                powering.forget_stop(work)
+                await tending.tend(work)
+                return step
+            case logic.Rest():
+                powering.note_done(work)
+                await tending.rest(work)
+                return step
+            case logic.Wait():
+                if await _waits(work, step):
+                    return step
+            case _:
+                await _power(work, step)
+    raise Refused("Working", "is on its way; it is looked at again at once.", after=0.5)
+
+
+async def _power(work: Work, step: logic.Step) -> None:
+    match step:
+        case logic.Start():
+            await starting.start_paused(work)
+        case logic.LetRun():
+            await starting.let_run(work)
+        case logic.Ask():
+            work.reached("StopRequested")
+            work.memory.asked_last = work.now
+            await work.act(Shutdown())
+        case logic.CutPower(why):
+            work.turn.event("PowerCut", f"The power was cut: {why}.", warning=True)
+            await work.act(ForceOff())
+        case logic.PressReset():
+            await work.act(Reset())
+            powering.record(work)
+
+
+async def _waits(work: Work, step: logic.Wait) -> bool:
+    """Whether the turn ends here. A wish to shut down is repeated while it is waited for."""
+    if step.rounds:
+        work.tools.fleet.request_rounds(work.spec.zone_ref.name)
+    if step.until:
+        work.again(step.until)
+    last = work.memory.asked_last
+    if step.reason == "Stopping" and (last is None or work.now - last >= logic.REPEAT):
+        work.memory.asked_last = work.now
+        await work.act(Shutdown())
+        return active(work.facts)
+    return True
+
+
+def _look(work: Work) -> None:
+    """What is known of the domain now: an event may have changed it while something was awaited."""
+    if not placing.placed(work):
+        work.facts, work.seen = None, False
+        return
+    view = work.tools.fleet.view(work.host)
+    if view is not None and view.instances is not None:
+        work.facts, work.seen = view.instances.get(work.uuid), True
+        return
+    if work.tools.fleet.out_of_service(work.host) is None:
+        raise Refused("HostUnreachable", f"Host {work.host} does not answer any more: it is asked again.", after=5.0)
+    work.facts, work.seen = None, True
+
+
+def _situation(work: Work, prepared: bool, defined: bool) -> logic.Situation:
+    situation = logic.Situation(
+        aim=work.aim,
+        now=work.now,
+        sequence=work.placement.sequence if placing.placed(work) else 0,
+        placed=placing.placed(work),
+        decided_first=work.tools.fleet.decided_first(work.uuid),
+        runs=max(work.status.run_count, work.facts.mark.run_count if work.facts and work.facts.mark else 0),
+        prepared=prepared,
+        defined=defined,
+        asked_at=powering.stop_asked_at(work) if work.aim in STOPPING else None,
+        grace=timedelta(seconds=work.spec.shutdown.grace_period_seconds),
+        not_before=work.memory.not_before if work.aim is Aim.RUN else None,
+        quick_ends=work.memory.quick_ends,
+    )
+    if _asks_clearance(work, situation):
+        clear, waiting = placing.clearance(work)
+        return replace(situation, clear=clear, waiting_for=waiting)
+    return situation
+
+
+def _asks_clearance(work: Work, situation: logic.Situation) -> bool:
+    """W3(c) costs rounds of listings: asked only for a start or a resume that nothing else allows."""
+    wants = work.aim in (Aim.RUN, Aim.RESTART) and (not active(work.facts) or is_starting(work.facts))
+    return wants and situation.placed and not logic.may_run(work.facts, situation)
