@@ -1,23 +1,28 @@
-"""A control plane of its own with our CRDs and policies, for the tests of what the real API server says."""
+"""A control plane of their own for the tests of what the real API server says.
+
+They apply the examples under their own names and leave what they make: in the plane that other tests share an operator
+would take it up.
+"""
 
 import subprocess
-import sys
-import time
-import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab.controlplane.cluster import ControlPlane
+from lab import install
+from lab.controlplane import ControlPlane
+from lab.kubectl import Kubectl as Program
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kubectl() -> Iterator[Kubectl]:
     """`kubectl(*args, input=None, check=True)`, as the administrator of a control plane with CRDs and policies."""
-    plane = ControlPlane("crdtest")
+    plane = ControlPlane("crds-test")
+    plane.down()
     plane.up()
+    program = Program(plane.kubectl, plane.kubeconfig)
 
     def run(*args: str, input: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:  # noqa: A002
         command = [str(plane.kubectl), f"--kubeconfig={plane.kubeconfig}", *args]
@@ -26,25 +31,15 @@ def kubectl() -> Iterator[Kubectl]:
         return done
 
     try:
-        manifests = subprocess.run([sys.executable, "-m", "crds"], capture_output=True, text=True, check=True).stdout
-        run("apply", "-f", "-", input=manifests)
-        run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        deadline = time.monotonic() + 30
-        while run("delete", "crd", "regions.stratiform.dev", "--dry-run=server", check=False).returncode == 0:
-            assert time.monotonic() < deadline, "the admission policies did not take effect"
-            time.sleep(0.1)
+        install.kinds(program)
         yield run
     finally:
         plane.down()
 
 
 @pytest.fixture
-def suffix() -> str:
-    return uuid.uuid4().hex[:8]
-
-
-@pytest.fixture
 def namespace(kubectl: Kubectl, suffix: str) -> str:
+    """A fresh namespace."""
     name = f"t-{suffix}"
     kubectl("create", "namespace", name)
     return name
