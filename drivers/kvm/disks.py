@@ -132,7 +132,7 @@ class Disks:
                 )
                 there.createXML(to_text(element), 0)
             else:
-                copy_volume(there, wanted, origin)
+                copy_volume(there, wanted, origin, grow_to=wanted.size)
             return 0
 
         return self.make(pool, wanted, "clone disk", make)
@@ -231,14 +231,14 @@ class Disks:
             delete_volume(there, name)
 
 
-def copy_volume(there: Any, wanted: DiskDefinition, origin: Any) -> int:
-    """A whole copy in the wanted format; grown if asked for more. Returns its size."""
+def copy_volume(there: Any, wanted: DiskDefinition, origin: Any, grow_to: int = 0) -> int:
+    """A whole copy in the wanted format; grown if asked for more than it has. Returns its size."""
     size: int = origin.info()[1]
     element = volume_element(wanted.disk, capacity=size, image_format=wanted.format, allocation=0)
     made = there.createXMLFrom(to_text(element), origin, 0)
-    if wanted.size > size:
-        made.resize(wanted.size, 0)  # libvirt copies the source's size whatever the XML says.
-        return wanted.size
+    if grow_to > size:
+        made.resize(grow_to, 0)  # libvirt copies the source's size whatever the XML says.
+        return grow_to
     return size
 
 

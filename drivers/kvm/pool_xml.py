@@ -50,6 +50,13 @@ def source_of(node: Element) -> tuple[str, ...]:
     )
 
 
+def same_storage(one: Element, other: Element) -> bool:
+    """Whether two pools' XMLs mean the same export or folder."""
+    return source_of(one)[:3] == source_of(other)[:3] and (
+        one.get("type") != "dir" or value(one, "target/path") == value(other, "target/path")
+    )
+
+
 def describe(source: PoolSource) -> str:
     match source:
         case NFSSource():
@@ -68,10 +75,9 @@ def _netfs(pool: PoolDefinition, source: NFSSource) -> Element:
         el("source", el("host", name=source.server), el("dir", path=source.path), el("format", type_="nfs"))
     )
     node.append(_target(target_path(pool)))
-    if source.options:
-        options = etree.SubElement(node, f"{{{_FS}}}mount_opts")
-        for option in source.options:
-            etree.SubElement(options, f"{{{_FS}}}option").set("name", option)
+    options = etree.SubElement(node, f"{{{_FS}}}mount_opts")
+    for option in sources.nfs_options(source):
+        etree.SubElement(options, f"{{{_FS}}}option").set("name", option)
     return node
 
 

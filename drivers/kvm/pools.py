@@ -10,14 +10,14 @@ from typing import Any
 import libvirt
 
 from drivers.base import PoolDefinition, PoolFacts
-from drivers.errors import Busy, DriverError, Invalid, Unreachable
+from drivers.errors import Busy, DriverError, Invalid, Unreachable, WrongPool
 from drivers.kvm.bounded import Bounded
 from drivers.kvm.connection import Connection
 from drivers.kvm.failure import is_absent
-from drivers.kvm.pool_xml import describe, pool_element, pool_name, source_of, target_path
+from drivers.kvm.pool_xml import describe, pool_element, pool_name, same_storage, source_of, target_path
 from drivers.kvm.usage import Usage
 from drivers.kvm.volume_io import create_file, read_file, write_file
-from drivers.kvm.xml import parse, to_text, value
+from drivers.kvm.xml import Element, parse, to_text, value
 from drivers.storage import claim as claims
 from drivers.storage.names import CLAIM
 
@@ -124,6 +124,7 @@ class Pools:
                 self._remove(pool)
                 found = None
             if found is None:
+                self._refuse_same_storage(raw, pool, element)
                 found = raw.storagePoolDefineXML(to_text(element), 0)
                 self._paths.forget(pool.uuid)
             if found.autostart():
@@ -180,6 +181,19 @@ class Pools:
             if found.isActive():
                 found.destroy()
             found.undefine()
+
+    def _refuse_same_storage(self, raw: Any, pool: PoolDefinition, element: Element) -> None:
+        """libvirt has one pool for an export, and would say "source conflict" without saying whose."""
+        for other in raw.listAllStoragePools(0):
+            if not same_storage(parse(other.XMLDesc(0), "a pool"), element):
+                continue
+            at = f"Host {self._connection.host}: {describe(pool.source)}"
+            if other.name().startswith(pool_name("")):
+                raise WrongPool(
+                    f"{at} is connected as pool {other.UUIDString()}, not {pool.uuid} ({pool.name}): one export serves "
+                    "one StoragePool. Give this one another path, or set spec.uuid to attach the known pool again."
+                )
+            raise Invalid(f"{at} is used by the host's own libvirt pool {other.name()!r}; remove that pool first")
 
     def _refuse_in_use(self, pool: PoolDefinition, running_only: bool) -> None:
         with self._connection.calling(f"look up pool {pool.name}") as raw:

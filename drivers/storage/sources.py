@@ -25,6 +25,24 @@ def check_nfs(source: NFSSource, name: str) -> NFSSource:
     return NFSSource(server=source.server.strip("[]"), path=path, options=source.options)
 
 
+_DEFAULTS = ("retry=0", "acdirmin=0", "acdirmax=1")
+"""A silent server is our caller's to wait for, not mount's (2 minutes otherwise); and what one host makes another sees
+after a second, not after a minute."""
+_ATTRIBUTE_CACHE = ("actimeo", "noac", "acdirmin", "acdirmax")
+
+
+def nfs_options(source: NFSSource) -> tuple[str, ...]:
+    """The user's mount options, and our own where the user says nothing about it."""
+    named = {option.partition("=")[0] for option in source.options}
+    keep_cache = bool(named & set(_ATTRIBUTE_CACHE))
+    ours = [
+        option
+        for option in _DEFAULTS
+        if option.partition("=")[0] not in named and not (keep_cache and option.startswith("ac"))
+    ]
+    return (*ours, *source.options)
+
+
 _SYSTEM = ("/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var", "/tmp")
 
 
