@@ -1,7 +1,7 @@
 """Builds the disk image of the lab's guest: a Debian kernel and one initramfs on a FAT partition, 5 s to boot.
 
 Called by `lab.machines` at `up`. The same Debian packages give the same bytes: examples/ carries the checksum. It boots
-by BIOS (MBR, syslinux) and by UEFI (the same partition, EFI/BOOT/BOOTX64.EFI). Needs no root and no loop device.
+by BIOS (MBR, syslinux) and by UEFI (systemd-boot on the same partition). Needs no root and no loop device.
 """
 
 import hashlib
@@ -29,7 +29,6 @@ Say = Callable[[str], None]
 
 _ROOT = Path(__file__).with_name("root")
 _BUSYBOX = Path("/bin/busybox")
-_SYSLINUX = Path("/usr/lib/syslinux/modules")
 _MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 _LIBRARIES = Path("/lib/x86_64-linux-gnu")
 _SECTOR = 512
@@ -45,6 +44,12 @@ _MODULES = (
     *("sd_mod", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8", "efivarfs"),
     *("button", "evdev", "pvpanic-pci", "pvpanic-mmio", "i6300esb"),
 )
+_BOOT_FILES = {
+    "syslinux.cfg": "SERIAL 0 115200\nDEFAULT guest\nPROMPT 0\nTIMEOUT 0\n"
+    f"LABEL guest\n  LINUX /vmlinuz\n  INITRD /initrd\n  APPEND {_KERNEL_LINE}\n",
+    "loader/loader.conf": "default guest.conf\ntimeout 0\n",
+    "loader/entries/guest.conf": f"title guest\nlinux /vmlinuz\ninitrd /initrd\noptions {_KERNEL_LINE}\n",
+}
 # Where each file of root/ goes in the guest.
 _PLACES = {
     "init": "init",
@@ -85,6 +90,13 @@ def build(say: Say = lambda text: None) -> Template:
         return Template(done, checksum.read_text().strip())
 
 
+def build_again(folder: Path) -> Template:
+    """Build in `folder`, past the cache: shows that the same packages give the same bytes."""
+    store = cache_root() / "guest"
+    built = _build(_choose(store), store / "packages", folder)
+    return Template(built, hashlib.sha256(built.read_bytes()).hexdigest())
+
+
 # -- what goes in -----------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +105,7 @@ def _choose(folder: Path) -> list[Package]:
     last = folder / "packages.json"
     try:
         kernel = packages.dependency("linux-image-cloud-amd64", r"linux-image-\S+-cloud-amd64")
-        chosen = packages.resolve([kernel, "qemu-guest-agent", "syslinux-efi"])
+        chosen = packages.resolve([kernel, "qemu-guest-agent", "systemd-boot-efi"])
     except LabError:
         if not last.exists():
             raise
@@ -110,7 +122,6 @@ def _key(chosen: list[Package]) -> str:
         *own,
         _BUSYBOX,
         _MBR,
-        _SYSLINUX / "efi64/ldlinux.e64",
         Path("/usr/bin/syslinux"),
         Path("/usr/bin/mtools"),
         *_agent_libraries(),
@@ -213,20 +224,16 @@ def _disk(content: Path, unpacked: Path, work: Path) -> Path:
     geometry = ["-h", "255", "-s", "63", "-T", str(sectors), "-H", str(_FIRST_SECTOR), "-N", "53545241"]
     run(["mformat", "-i", drive, *geometry, "-v", "STRATIFORM", "::"], env=env)
     run(["syslinux", "--install", "--offset", str(_FIRST_SECTOR * _SECTOR), str(raw)], env=env)
-    config = content / "syslinux.cfg"
-    config.write_text(
-        "SERIAL 0 115200\nDEFAULT guest\nPROMPT 0\nTIMEOUT 0\n"
-        f"LABEL guest\n  LINUX /vmlinuz\n  INITRD /initrd\n  APPEND {_KERNEL_LINE}\n"
-    )
-    shutil.copyfile(unpacked / "usr/lib/SYSLINUX.EFI/efi64/syslinux.efi", content / "BOOTX64.EFI")
-    shutil.copyfile(_SYSLINUX / "efi64/ldlinux.e64", content / "ldlinux.e64")
-    for path in content.iterdir():
+    for name, text in _BOOT_FILES.items():
+        path = content / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (content / "EFI/BOOT").mkdir(parents=True)
+    shutil.copyfile(unpacked / "usr/lib/systemd/boot/efi/systemd-bootx64.efi", content / "EFI/BOOT/BOOTX64.EFI")
+    for path in sorted(content.rglob("*")):
         os.utime(path, (_EPOCH, _EPOCH))
-    run(["mmd", "-i", drive, "::EFI", "::EFI/BOOT"], env=env)
-    for name in ("vmlinuz", "initrd", "syslinux.cfg"):
-        run(["mcopy", "-m", "-i", drive, str(content / name), f"::{name}"], env=env)
-    for name in ("BOOTX64.EFI", "ldlinux.e64", "syslinux.cfg"):
-        run(["mcopy", "-m", "-i", drive, str(content / name), f"::EFI/BOOT/{name}"], env=env)
+        place = f"::{path.relative_to(content)}"
+        run(["mmd", "-i", drive, place] if path.is_dir() else ["mcopy", "-m", "-i", drive, str(path), place], env=env)
     image = work / "disk.qcow2"
     run(["qemu-img", "convert", "-m", "1", "-f", "raw", "-O", "qcow2", "-o", "compat=1.1", str(raw), str(image)])
     return image

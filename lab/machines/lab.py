@@ -118,6 +118,10 @@ class Machines:
             raise LabError(f"lab {self.name} serves no template yet; bring it up first")
         return "sha256:" + written.read_text().split()[0]
 
+    def logs(self, machine: Machine) -> Path:
+        """The folder on this machine that a machine has as /var/log."""
+        return machine.logs
+
     def machines(self) -> list[Machine]:
         """All of them, servers first."""
         return [self.nfs, self.web, self.net, *self.hosts]
