@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from controllers import metrics
 from controllers.engine.base import Key
@@ -30,13 +31,17 @@ class Priority(enum.IntEnum):
     RESYNC = 4
 
 
+class Alarm(Protocol):
+    def cancel(self) -> None: ...
+
+
 class Clock:
     """The loop's time and its one timer."""
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def call_at(self, when: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+    def call_at(self, when: float, call: Callable[[], None]) -> Alarm:
         return asyncio.get_running_loop().call_at(when, call)
 
 
@@ -70,7 +75,7 @@ class WorkQueue:
         self._held_until: dict[Key, float] = {}
         self._due: dict[Key, tuple[float, Priority]] = {}
         self._heap: list[tuple[float, int, Key]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._timer_at = 0.0
         self._conflicts: dict[Key, int] = {}
         self._waiter: asyncio.Future[None] | None = None

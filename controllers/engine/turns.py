@@ -95,8 +95,9 @@ class LiveTurn:
         crd = self._kind.crd_name
         raise Refused(
             "CRDTerminating",
-            f"CustomResourceDefinition {crd} is being deleted, so nothing that this object stands for is touched. To let "
-            f"the objects go and leave everything running: kubectl annotate crd {crd} {ALLOW_DELETION}=orphan --overwrite",
+            f"CustomResourceDefinition {crd} is being deleted, so nothing that this object stands for is touched. To "
+            f"let the objects go and leave everything running: "
+            f"kubectl annotate crd {crd} {ALLOW_DELETION}=orphan --overwrite",
             type_="Deleting",
             status="True",
         )

@@ -9,6 +9,7 @@ from controllers.engine.cache import ObjectCache, Why
 from controllers.engine.queue import Priority, WorkQueue
 
 _COALESCE = 0.1
+_MOST_PLANS = 10_000
 _BY_REASON = {
     Why.CHANGED: Priority.CHANGE,
     Why.STATUS: Priority.RESYNC,
@@ -30,10 +31,6 @@ class Wakes:
         self._open = False
         self._summed_up: dict[Key, float] = {}
 
-    def forget(self, key: Key) -> None:
-        """The object is gone."""
-        self._summed_up.pop(key, None)
-
     def open(self) -> None:
         self._open = True
         for key in self.cache.known():
@@ -45,6 +42,8 @@ class Wakes:
             self.enqueue(key, 0.0, _BY_REASON[why])
             return
         now = time.monotonic()
+        if len(self._summed_up) > _MOST_PLANS:
+            self._summed_up = {key: planned for key, planned in self._summed_up.items() if planned > now}
         planned = self._summed_up.get(key, 0.0)
         if planned <= now:
             # The first after a quiet time goes soon; those that follow are one more, when the interval is over.
