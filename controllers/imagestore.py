@@ -5,7 +5,7 @@ Template copies are kept on it by the Template kind; Ready as StoragePool's.
 
 from collections.abc import Iterable
 
-from controllers.deletion import release_when_unreferenced
+from controllers.deletion import held_by_referrers, release_when_unreferenced
 from controllers.engine.base import Again, Key, Obj, Reconciler, Services, Turn, default_signal
 from controllers.fleet.base import Fleet
 from controllers.logic.capacity import round_to_percent, summarise
@@ -34,9 +34,10 @@ class ImageStoreReconciler(Reconciler[ImageStoreSpec, ImageStoreStatus]):
 
     async def reconcile(self, turn: Turn[ImageStoreSpec, ImageStoreStatus]) -> Again | None:
         obj = turn.obj
-        if obj.deleting:
+        if not obj.deleting:
+            await turn.ensure_finalizer()
+        elif not held_by_referrers(turn, self._services, ready=False):
             return await release_when_unreferenced(turn, self._services, lambda: self._work.disconnect(turn))
-        await turn.ensure_finalizer()
         self._work.check_alone(obj)
         self._work.check_scope(obj)
         copies = self._copies(obj)

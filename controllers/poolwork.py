@@ -6,15 +6,16 @@ Called by the two kinds.
 import asyncio
 import contextvars
 import time
+from functools import partial
 from typing import Any
 
 import structlog
 
 from controllers.engine.base import Again, Key, Obj, Refused, Services, Turn
 from controllers.fleet.base import Fleet, Link
-from controllers.fleet.pools import PoolLinks, Reach
+from controllers.fleet.pools import PoolLinks
 from controllers.logic.pool import address, hosts_in_scope, older_twin, pool_definition, pool_uuid
-from controllers.logic.reach import Verdict, counted, guests_disks, judge, listed
+from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed
 from crds.storagepool import PoolClaim
 from drivers.base import DiskFacts, PoolFacts
 from drivers.errors import DriverError
@@ -55,8 +56,8 @@ class PoolWork:
             raise Refused("UUIDTaken", f"spec.uuid: {pool_uuid(pool)} is {twin.key} already, which is older.")
         raise Refused(
             "PoolAddressTaken",
-            f"spec.{pool.spec.type.lower()}: {address(pool)} of {pool.key} is {twin.key} already, which is older. Delete "
-            "one of the two, or give this one an export of its own.",
+            f"spec.{pool.spec.type.lower()}: {address(pool)} of {pool.key} is {twin.key} already, which is older. "
+            "Delete one of the two, or give this one an export of its own.",
         )
 
     def check_scope(self, pool: Obj[Any, Any]) -> None:
@@ -76,13 +77,7 @@ class PoolWork:
             return view is None or view.instances is None or guests_disks(view.instances, disks)
 
         return [
-            self._links.reach(
-                pool.key,
-                definition,
-                host,
-                in_use=lambda host=host: uses(host),
-                act=not turn.paused,  # type: ignore[misc]
-            )
+            self._links.reach(pool.key, definition, host, in_use=partial(uses, host), act=not turn.paused)
             for host in hosts_in_scope(self._services.cache, pool)
         ]
 

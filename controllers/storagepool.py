@@ -5,7 +5,7 @@ Ready is True when at least one host that is up reaches it (`controllers.logic.r
 
 from collections.abc import Iterable
 
-from controllers.deletion import release_when_unreferenced
+from controllers.deletion import held_by_referrers, release_when_unreferenced
 from controllers.engine.base import Again, Key, Obj, Reconciler, Services, Turn, default_signal
 from controllers.fleet.base import Fleet
 from controllers.logic.capacity import pool_capacity, summarise
@@ -37,11 +37,12 @@ class StoragePoolReconciler(Reconciler[StoragePoolSpec, StoragePoolStatus]):
 
     async def reconcile(self, turn: Turn[StoragePoolSpec, StoragePoolStatus]) -> Again | None:
         obj = turn.obj
-        if obj.deleting:
+        if not obj.deleting:
+            await turn.ensure_finalizer()
+        elif not held_by_referrers(turn, self._services, ready=False):
             again = await release_when_unreferenced(turn, self._services, lambda: self._work.disconnect(turn))
             self._wake_above(obj)
             return again
-        await turn.ensure_finalizer()
         self._work.check_alone(obj)
         self._work.check_scope(obj)
         volumes = [v for v in self._services.cache.referrers(obj.key, "Volume") if not v.problem]
