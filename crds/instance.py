@@ -136,9 +136,11 @@ class ManagedVolume(Model):
     size: Annotated[
         AskedQuantity | None, at_least("1Mi"), live("Bytes of the disk; only grows. Unset: as large as the template.")
     ] = None
-    volume_type_ref: Annotated[NameRef | None, live("The VolumeType. Unset: thin, unlimited, on any pool.")] = None
+    volume_type_ref: Annotated[
+        NameRef | None, immutable("The VolumeType; the Volume's own may change. Unset: thin, unlimited, on any pool.")
+    ] = None
     storage_pool_ref: Annotated[
-        NameRef | None, live("The StoragePool it shall lie on; a change moves it. Unset: placement decides.")
+        NameRef | None, immutable("The StoragePool it is made on. Unset: placement decides.")
     ] = None
     deletion_policy: Annotated[
         DeletionPolicy, live("Whether deleting the instance deletes this Volume.", schema_default=False)

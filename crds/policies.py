@@ -1,7 +1,7 @@
 """ValidatingAdmissionPolicies with their bindings: what a schema cannot refuse. Written by `python -m crds`.
 
 A policy takes effect a moment after it is made: whoever installs them waits until a dry-run delete of one of our CRDs
-(`PROBE`) is refused.
+is refused.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,6 @@ from typing import Any
 from crds.base import ADOPT, ALLOW_DELETION, GROUP, IGNORE_ORPHAN, PROTECTED, SYSTEM_NAMESPACE, VERSION
 
 Manifest = dict[str, Any]
-
-#: kubectl arguments of the probe: refused as soon as the policies are in force.
-PROBE = ("delete", "customresourcedefinition", f"regions.{GROUP}", "--dry-run=server")
 
 
 @dataclass(frozen=True)

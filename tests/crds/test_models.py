@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crds.base import format_quantity, format_time, parse_quantity, shorten_quantity, yaml_name
+from crds.host import HostStatus
 from crds.instance import InstanceSpec
 from crds.instancestatus import InstanceStatus
 from crds.kinds import KINDS
@@ -151,3 +152,29 @@ def test_m4_a_status_comes_back_from_what_was_written() -> None:  # M4
     assert ready is not None
     assert ready.reason == "Running"
     assert InstanceStatus.model_validate(status.to_yaml()) == status
+
+
+def test_a_status_is_cut_to_the_bounds_of_its_schema_when_it_is_written() -> None:
+    long = "x" * 5000
+    orphan = {"kind": "Instance", "namespace": "a", "name": "b"}
+    status = HostStatus.model_validate(
+        {
+            "unreachableSince": "2026-11-23T10:00:00Z",
+            "orphans": [{"uuid": f"0b6c1d3e-1111-4222-8333-{n:012}", **orphan} for n in range(40)],
+            "foreign": {"instances": 1, "names": [long]},
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "False",
+                    "reason": "Lost",
+                    "message": long,
+                    "lastTransitionTime": "2026-11-23T10:00:00Z",
+                }
+            ],
+        }
+    )
+    written = status.to_yaml()
+    assert len(written["orphans"]) == 32
+    assert written["foreign"]["names"] == ["x" * 252 + "…"]
+    assert written["conditions"][0]["message"] == "x" * 4095 + "…"
+    assert written["unreachableSince"] == "2026-11-23T10:00:00Z"
