@@ -1,5 +1,6 @@
 """Debian packages that are downloaded and unpacked, never installed. Called by `template.py`."""
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Package:
 
 def dependency(package: str, pattern: str) -> str:
     """The dependency of `package` that matches: how a meta package names the kernel of the day."""
-    for line in run(["apt-cache", "depends", package]).splitlines():
+    for line in run(["apt-cache", "depends", package], env=_english()).splitlines():
         found = re.fullmatch(rf"\s*Depends: ({pattern})", line)
         if found:
             return found[1]
@@ -30,7 +31,7 @@ def dependency(package: str, pattern: str) -> str:
 def resolve(names: list[str]) -> list[Package]:
     """The versions apt would fetch now. Reads apt's lists only; LabError when a package is unknown."""
     packages = []
-    for line in run(["apt-get", "download", "--print-uris", *names]).splitlines():
+    for line in run(["apt-get", "download", "--print-uris", *names], env=_english()).splitlines():
         found = re.fullmatch(r"'[^']*' (\S+) \d+ (\S+)", line.strip())
         if found:
             packages.append(Package(found[1].partition("_")[0], found[1], found[2]))
@@ -54,3 +55,8 @@ def unpack(packages: list[Package], store: Path, target: Path) -> None:
         draft.rmdir()
     for package in packages:
         run(["dpkg-deb", "-x", str(store / package.file_name), str(target)])
+
+
+def _english() -> dict[str, str]:
+    """Words of apt's answers are read here, whatever language its user speaks."""
+    return {**os.environ, "LC_ALL": "C.UTF-8"}

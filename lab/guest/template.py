@@ -31,6 +31,7 @@ _ROOT = Path(__file__).with_name("root")
 _BUSYBOX = Path("/bin/busybox")
 _MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 _LIBRARIES = Path("/lib/x86_64-linux-gnu")
+_APT_LISTS = Path("/var/lib/apt/lists")
 _SECTOR = 512
 _DISK_BYTES = 64 << 20
 _FIRST_SECTOR = 2048
@@ -101,8 +102,10 @@ def build_again(folder: Path) -> Template:
 
 
 def _choose(folder: Path) -> list[Package]:
-    """What apt offers; without apt's lists (no network at first start) what was used last."""
+    """What apt offers; while its lists are those of the last time, or without lists, what it offered then."""
     last = folder / "packages.json"
+    if last.exists() and last.stat().st_mtime > _APT_LISTS.stat().st_mtime:
+        return [Package(**values) for values in json.loads(last.read_text())]
     try:
         kernel = packages.dependency("linux-image-cloud-amd64", r"linux-image-\S+-cloud-amd64")
         chosen = packages.resolve([kernel, "qemu-guest-agent", "systemd-boot-efi"])

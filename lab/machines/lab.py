@@ -146,19 +146,19 @@ class Machines:
         """Bring up what is not up: machines, libvirtd, pulled cables. Blocks until all answer. Idempotent."""
         with locked(f"{self.name}.up"):
             self._refuse_other_options()
+            _check_root()
             if self._all_well():
                 say(f"lab {self.name}: everything is up")
                 return
             began = time.monotonic()
             with ThreadPoolExecutor(8, "lab") as pool:
                 built_mount = pool.submit(mountnfs.build, say)
-                built_template = pool.submit(template.build, say)
+                served = pool.submit(self._serve_template, say)
                 self._remember()
                 self._certificates()
                 self._bridges()
                 for host in self.hosts:
                     host.install_mount_nfs(built_mount.result())
-                served = pool.submit(lambda: self._serve(built_template.result()))
                 list(pool.map(lambda machine: self._bring_up(machine, say), self.machines()))
                 served.result()
             say(f"lab {self.name}: {len(self.machines())} machines are up after {time.monotonic() - began:.1f} s")
@@ -225,8 +225,12 @@ class Machines:
         if commands:
             ip(commands)
 
-    def _serve(self, built: template.Template) -> None:
+    def _serve_template(self, say: Say) -> None:
+        """Once in a lab's life, so that its checksum stays what was applied."""
         folder = self.web.folder
+        if (folder / (template.FILE_NAME + ".sha256")).exists():
+            return
+        built = template.build(say)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in ((template.FILE_NAME, None), (template.FILE_NAME + ".sha256", built.sha256 + "\n")):
             draft = folder / f".{name}.new"
@@ -267,7 +271,7 @@ class Machines:
                     os.kill(int(pid), signal.SIGKILL)  # Somebody's shell, or a start that was broken off half-way.
             run(["ip", "netns", "del", namespace.name])
         # `ip netns` leaves its folder mounted for ever; the last lab takes that away too.
-        with locked("registry"):
+        with locked("namespaces"):
             folder = Path("/run/netns")
             while folder.is_dir() and not any(folder.iterdir()) and folder.is_mount():
                 if subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode != 0:
@@ -290,3 +294,10 @@ class Machines:
         elif not machine.ready():
             problem = "does not answer"
         return MachineStatus(machine.name, roles[type(machine)], machine.address, pid, problem)
+
+
+def _check_root() -> None:
+    """An overlay over / shows nothing of what is mounted below it."""
+    for folder in ("/usr", "/etc"):
+        if Path(folder).stat().st_dev != Path("/").stat().st_dev:
+            raise LabError(f"{folder} is a file system of its own here; a lab's machines need it on the same one as /")

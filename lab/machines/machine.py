@@ -190,7 +190,7 @@ class Machine:
         """Make the network namespace with its cables, unless they are there. Idempotent."""
         if not Path("/run/netns", self.namespace).exists():
             # The first `ip netns add` since boot mounts /run/netns, and two of them at once hide each other's.
-            with locked("registry"):
+            with locked("namespaces"):
                 run(["ip", "netns", "add", self.namespace])
         plan, bridges = self.plan, [self.plan.management_bridge, self.plan.guest_bridge]
         missing = [(n, link) for n, link in enumerate(self._links()) if not Path("/sys/class/net", link).exists()]
@@ -237,7 +237,8 @@ class Machine:
 
     def shell(self, argv: Sequence[str] = ()) -> int:
         """Give the caller's terminal to a command inside, or to a shell. Blocks; returns its exit code."""
-        return subprocess.run(self.enter(argv or ["bash", "--norc"]), check=False).returncode
+        prompt = r"PS1=\u@\h:\w\$ "
+        return subprocess.run(self.enter(argv or ["env", prompt, "bash", "--norc"]), check=False).returncode
 
 
 def _environment() -> list[str]:

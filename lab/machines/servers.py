@@ -93,13 +93,18 @@ class WebServer(Machine):
         return f"http://{self.address}/"
 
     def binds(self) -> Sequence[Bind]:
-        """Its logs and what it serves."""
-        return [*super().binds(), Bind(self.folder, "/srv/www")]
+        """Its logs, what it serves, and Python where that is mounted apart, since overlays do not cross mounts."""
+        python = [Path(prefix) for prefix in (sys.base_prefix, sys.prefix)]
+        apart = [path for path in python if path.stat().st_dev != Path("/").stat().st_dev]
+        return [*super().binds(), Bind(self.folder, "/srv/www"), *(Bind(path, str(path)) for path in apart)]
+
+    def prepare(self) -> None:
+        """The program it runs."""
+        self.write("/etc/lab/webserver.py", Path(__file__).with_name("webserver.py").read_text())
 
     def boot(self) -> str:
-        """The server of `webserver.py`, read from the checkout through the overlay."""
-        script = Path(__file__).with_name("webserver.py")
-        start = f"setsid {sys.executable} -I -B {script} {self.address} {HTTP_PORT} /srv/www"
+        """The server of `webserver.py`."""
+        start = f"setsid {sys.executable} -I -B /etc/lab/webserver.py {self.address} {HTTP_PORT} /srv/www"
         return f"{start} </dev/null >>/var/log/web.log 2>&1 &\n"
 
     def ready(self) -> bool:
