@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from controllers import config, kinds
+from controllers import config
 from controllers.engine.engine import Engine, LeaseLost
 from controllers.engine.log import configure
 
@@ -18,10 +18,19 @@ log = structlog.get_logger("controllers")
 
 async def run(settings: config.Settings) -> int:
     """Blocks until the engine ends; the exit code."""
-    engine = Engine(settings, reconcilers=kinds.reconcilers, components=kinds.components)
+    # Kinds and drivers are imported only here, so that `--help` and mistakes in arguments answer at once.
+    from controllers import kinds
+
+    wiring = kinds.Wiring(settings)
+    engine = Engine(settings, reconcilers=wiring.reconcilers, components=wiring.components)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.stop)
+    return await finish(engine)
+
+
+async def finish(engine: Engine) -> int:
+    """Run it to its end; the exit code. Does not return when the Lease was lost."""
     try:
         await engine.run()
     except LeaseLost as error:

@@ -48,7 +48,7 @@ class Wiring:
             RegionReconciler(services),
             ZoneReconciler(services),
             HostPodReconciler(services),
-            HostClusterReconciler(services),
+            HostClusterReconciler(services, fleet),
             HostReconciler(services, fleet),
             StoragePoolReconciler(services, fleet),
             ImageStoreReconciler(services, fleet),
