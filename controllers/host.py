@@ -166,9 +166,7 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
 
     async def _connect(self, turn: Turn[HostSpec, HostStatus]) -> HostView:
         obj = turn.obj
-        connection = await connection_for(
-            obj, self._services.api, self._services.namespace, self._fleet.simulated_state
-        )
+        connection = await connection_for(obj, self._services, self._fleet.simulated_state)
         plan = HostPlan(
             uid=obj.uid,
             created_at=obj.created_at,

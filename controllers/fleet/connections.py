@@ -4,7 +4,7 @@ so that a changed address or credential takes effect live.
 
 from collections.abc import Mapping
 
-from controllers.engine.base import Api, Obj, Refused
+from controllers.engine.base import Api, Obj, Refused, Services
 from crds.host import HostSpec, HostStatus
 from crds.host import LibvirtConnection as AskedLibvirt
 from drivers.base import Connection, LibvirtConnection, SimulatedConnection, SSHMaterial, TLSMaterial
@@ -37,15 +37,20 @@ def end_point_of(spec: HostSpec) -> str:
     return f"libvirt://{(place[2] or place[0]).lower()}"
 
 
-async def connection_for(host: Obj[HostSpec, HostStatus], api: Api, namespace: str, state: str) -> Connection:
-    """The connection that the object asks for, with its Secrets read live from `namespace`. `state` is where simulated
+async def connection_for(host: Obj[HostSpec, HostStatus], services: Services, state: str) -> Connection:
+    """The connection that the object asks for, with its Secrets read live from the operator's
+    namespace. `state` is where simulated
     hosts keep theirs. Raises Refused (Unsupported, SecretNotFound, SecretIncomplete, CredentialNotLabelled)."""
     asked = host.spec.connection
     if asked.libvirt is not None:
-        return await _libvirt(host.name, asked.libvirt, api, namespace)
+        return await _libvirt(host.name, asked.libvirt, services)
     if asked.simulated is not None:
         return SimulatedConnection(
-            host=host.name, cpus=asked.simulated.cpus, memory=asked.simulated.memory, state=state
+            host=host.name,
+            cpus=asked.simulated.cpus,
+            memory=asked.simulated.memory,
+            state=state,
+            installations=services.installations,
         )
     raise Refused(
         "Unsupported",
@@ -54,7 +59,8 @@ async def connection_for(host: Obj[HostSpec, HostStatus], api: Api, namespace: s
     )
 
 
-async def _libvirt(host: str, asked: AskedLibvirt, api: Api, namespace: str) -> Connection:
+async def _libvirt(host: str, asked: AskedLibvirt, services: Services) -> Connection:
+    api, namespace = services.api, services.namespace
     tls = ssh = None
     if asked.tls_secret_ref is not None:
         field = "spec.connection.libvirt.tlsSecretRef"
@@ -64,7 +70,14 @@ async def _libvirt(host: str, asked: AskedLibvirt, api: Api, namespace: str) -> 
         field = "spec.connection.libvirt.sshSecretRef"
         found = await _secret(api, namespace, asked.ssh_secret_ref.name, field, ("ssh-privatekey", "known_hosts"))
         ssh = SSHMaterial(private_key=found["ssh-privatekey"], known_hosts=found["known_hosts"])
-    return LibvirtConnection(host=host, uri=asked.uri, tls=tls, ssh=ssh, allow_plaintext=asked.allow_plaintext)
+    return LibvirtConnection(
+        host=host,
+        uri=asked.uri,
+        tls=tls,
+        ssh=ssh,
+        allow_plaintext=asked.allow_plaintext,
+        installations=services.installations,
+    )
 
 
 async def _secret(api: Api, namespace: str, name: str, field: str, keys: tuple[str, ...]) -> Mapping[str, str]:
