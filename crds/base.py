@@ -22,6 +22,7 @@ from crds.fields import (
     atomic_list,
     between,
     map_list,
+    quoting,
     set_list,
     text,
 )
@@ -118,31 +119,34 @@ def shorten_quantity(value: int) -> str:
     return str(value)
 
 
+_PATTERN = _QUANTITY.pattern.replace("?:", "")
+_QUANTITY_SCHEMA = {
+    "x-kubernetes-int-or-string": True,
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "maxLength": 20,
+}
 #: In Python a number of bytes; in YAML a Kubernetes quantity.
 Quantity = Annotated[
     int,
     BeforeValidator(parse_quantity),
     PlainSerializer(format_quantity, return_type=str, when_used="json"),
-    WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "maxLength": 20,
-            "minimum": 0,
-            "pattern": _QUANTITY.pattern.replace("?:", ""),
-        }
-    ),
+    WithJsonSchema({**_QUANTITY_SCHEMA, "pattern": _PATTERN, "minimum": 0}),
 ]
-_WHOLE = "quantity(string(self)).asApproximateFloat()"
-#: A Quantity that people write: also refused when it is no whole number of bytes.
+_IS_QUANTITY = f"string(self).matches(r'{_PATTERN}')"
+_BYTES = "quantity(string(self)).asApproximateFloat()"
+#: A Quantity that people write: they are told in words what it must be.
 AskedQuantity = Annotated[
-    Quantity,
+    int,
+    BeforeValidator(parse_quantity),
+    PlainSerializer(format_quantity, return_type=str, when_used="json"),
+    WithJsonSchema(_QUANTITY_SCHEMA),
     Keywords(
         {},
         (
-            Rule(
-                f"isQuantity(string(self)) && double(int({_WHOLE})) == {_WHOLE}",
+            quoting(
+                f"{_IS_QUANTITY} && double(int({_BYTES})) == {_BYTES}",
                 "must be a whole number of bytes, such as 512Mi, 20Gi, 1.5Gi or 500M",
+                value="string(self)",
             ),
         ),
     ),
@@ -151,7 +155,7 @@ AskedQuantity = Annotated[
 
 def at_least(amount: str) -> Keywords:
     """The smallest sensible value of a quantity."""
-    rule = f"!isQuantity(string(self)) || quantity(string(self)).compareTo(quantity('{amount}')) >= 0"
+    rule = f"!{_IS_QUANTITY} || quantity(string(self)).compareTo(quantity('{amount}')) >= 0"
     return Keywords({}, (Rule(rule, f"must be at least {amount}"),))
 
 

@@ -6,6 +6,7 @@ the controllers checks types and nothing else, because the API server has checke
 kinds; read by `crds.schema`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -38,6 +39,11 @@ class Rule:
         if self.message_expression:
             entry["messageExpression"] = self.message_expression
         return entry
+
+
+def quoting(rule: str, says: str, value: str = "self") -> Rule:
+    """A rule whose message begins with the value, which is a bounded string and no secret."""
+    return Rule(rule, says, message_expression=f"'\"' + {value} + '\" ' + {json.dumps(says)}")
 
 
 @dataclass(frozen=True)
@@ -117,15 +123,16 @@ def between(least: int, most: int) -> Keywords:
     return Keywords({"minimum": least, "maximum": most})
 
 
-def text(most: int, *, least: int = 0, pattern: str = "", form: str = "") -> WithJsonSchema:
-    """A bounded string; `form` is an OpenAPI format."""
+def text(most: int, *, least: int = 0, pattern: str = "", says: str = "", secret: bool = False) -> WithJsonSchema:
+    """A bounded string. With `says` a person who breaks the pattern reads that and the value, unless it is secret."""
     schema: dict[str, Any] = {"type": "string", "maxLength": most}
     if least:
         schema["minLength"] = least
-    if pattern:
+    if pattern and says:
+        rule = f"self.matches(r'{pattern}')"
+        schema[RULES] = [(Rule(rule, says) if secret else quoting(rule, says)).as_schema()]
+    elif pattern:
         schema["pattern"] = pattern
-    if form:
-        schema["format"] = form
     return WithJsonSchema(schema)
 
 
@@ -141,7 +148,9 @@ Label = Annotated[str, text(63, least=1, pattern=DNS_LABEL)]
 ShortLabel = Annotated[str, text(20, least=1, pattern=DNS_LABEL)]
 #: A host name or address that a connection goes to.
 Server = Annotated[str, text(253, least=1, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.:]*[A-Za-z0-9])?$")]
-Uuid = Annotated[str, text(36, least=36, pattern=UUID)]
+Uuid = Annotated[
+    str, text(36, pattern=UUID, says="must be a UUID in lower case, such as 0b6c1d3e-1111-4222-8333-944455556666")
+]
 #: An absolute path without "..", spaces or quotes.
 Path = Annotated[str, text(1024, least=1, pattern=r"^(/[A-Za-z0-9_@%+=:,-][A-Za-z0-9._@%+=:,-]*)+/?$")]
 #: An identifier of another system, of which only the length is ours to say.
@@ -158,7 +167,7 @@ Address = Annotated[
     Keywords(
         {},
         (
-            Rule(
+            quoting(
                 "isIP(self) && ip.isCanonical(self)",
                 "must be an IP address in canonical form, such as 10.91.0.60 or 2001:db8::1",
             ),
@@ -171,7 +180,7 @@ Cidr = Annotated[
     Keywords(
         {},
         (
-            Rule(
+            quoting(
                 "isCIDR(self) && string(cidr(self).masked()) == self",
                 "must be a network in canonical form: its first address and the prefix length, such as 10.91.0.0/24",
             ),

@@ -38,7 +38,12 @@ from crds.fields import (
 from crds.hostcluster import CPUFeature, Uplink
 
 LibvirtUri = Annotated[
-    str, text(512, least=12, pattern=r"^qemu\+(tls|ssh|tcp)://[A-Za-z0-9@.:\[\]_-]+/system(\?[A-Za-z0-9_=&.-]*)?$")
+    str,
+    text(
+        512,
+        pattern=r"^qemu\+(tls|ssh|tcp)://[A-Za-z0-9@.:\[\]_-]+/system(\?[A-Za-z0-9_=&.-]*)?$",
+        says="must be qemu+tls://HOST/system, qemu+ssh://USER@HOST/system or qemu+tcp://HOST/system",
+    ),
 ]
 
 
@@ -47,12 +52,12 @@ class LibvirtConnection(Model):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self.uri.startsWith('qemu+tls://') == has(self.tlsSecretRef)",
+            "!self.uri.startsWith('qemu+') || self.uri.startsWith('qemu+tls://') == has(self.tlsSecretRef)",
             "must be set for a qemu+tls:// uri, and for no other",
             field="tlsSecretRef",
         ),
         Rule(
-            "self.uri.startsWith('qemu+ssh://') == has(self.sshSecretRef)",
+            "!self.uri.startsWith('qemu+') || self.uri.startsWith('qemu+ssh://') == has(self.sshSecretRef)",
             "must be set for a qemu+ssh:// uri, and for no other",
             field="sshSecretRef",
         ),
@@ -135,7 +140,7 @@ class Reserved(Model):
     """What the host keeps for itself."""
 
     cpus: Annotated[int, between(0, 4096), live("CPUs not given to guests.", schema_default=False)] = 0
-    memory: Annotated[Quantity, live("Memory not given to guests.", schema_default=False)] = 2**30
+    memory: Annotated[AskedQuantity, live("Memory not given to guests.", schema_default=False)] = 2**30
 
 
 class HostSpec(Model):

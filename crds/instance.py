@@ -93,8 +93,9 @@ SshKey = Annotated[
     str,
     text(
         8192,
-        least=16,
         pattern=r"^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( .*)?$",
+        says="must be a public key as in the file ~/.ssh/id_ed25519.pub: its type, the key, and a comment",
+        secret=True,
     ),
 ]
 RunStrategy = Literal["Always", "RerunOnFailure", "Once", "Manual", "Halted"]

@@ -31,8 +31,23 @@ from crds.fields import (
     text,
 )
 
-Checksum = Annotated[str, text(135, least=71, pattern=r"^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")]
-Url = Annotated[str, text(2048, least=8, pattern=r"^https?://[^/@\s]+(/\S*)?$")]
+Checksum = Annotated[
+    str,
+    text(
+        135,
+        pattern=r"^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$",
+        says="must be sha256: or sha512: and the file's hexadecimal digest in lower case, as sha256sum prints it",
+    ),
+]
+Url = Annotated[
+    str,
+    text(
+        2048,
+        pattern=r"^https?://[^/@\s]+(/\S*)?$",
+        says="must be an http:// or https:// URL without a user name, password or spaces",
+        secret=True,
+    ),
+]
 StoreFile = Annotated[str, text(255, least=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 

@@ -15,7 +15,14 @@ from crds.base import (
 from crds.capacity import Capacity, Children, Summary
 from crds.fields import Address, Label, about, atomic_list, immutable, live, map_list, set_list, text
 
-VlanRange = Annotated[str, text(9, least=1, pattern=r"^[1-9][0-9]{0,3}(-[1-9][0-9]{0,3})?$")]
+VlanRange = Annotated[
+    str,
+    text(
+        9,
+        pattern=r"^[1-9][0-9]{0,3}(-[1-9][0-9]{0,3})?$",
+        says='must be a VLAN tag or a range of them, such as "120" or "100-199"',
+    ),
+]
 DnsDomain = Annotated[str, text(253, least=1, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$")]
 
 

@@ -31,7 +31,7 @@ def changed(sentence: str, kind: str, message: str, *, before: dict[str, Any] | 
 _ONLY_THEN = "must be set when {} is {}, and only then"
 _NEVER = "cannot be changed"
 _NEVER_LATER = "cannot be set, changed or removed later"
-_WHOLE = "must be a whole number of bytes, such as 512Mi, 20Gi, 1.5Gi or 500M"
+_WHOLE = " must be a whole number of bytes, such as 512Mi, 20Gi, 1.5Gi or 500M"
 _IP = "must be an IP address in canonical form, such as 10.91.0.60 or 2001:db8::1"
 _GROWS = "a volume only grows"
 _UUID = "0b6c1d3e-1111-4222-8333-944455556666"
@@ -55,7 +55,9 @@ TOPOLOGY = [
         'spec.physicalNetworks[1]: Duplicate value: {"name":"lan"}',
         spec__physicalNetworks__1={"name": "lan"},
     ),
-    bad("half a VLAN range", "Zone", "spec.physicalNetworks[0].vlans[0]", spec__physicalNetworks__0__vlans=["100-"]),
+    bad(
+        "half a VLAN range", "Zone", "must be a VLAN tag or a range of them", spec__physicalNetworks__0__vlans=["100-"]
+    ),
     bad(
         "namespaces by name without names",
         "Zone",
@@ -141,7 +143,12 @@ TOPOLOGY = [
         "qemu+tcp:// is neither encrypted nor authenticated: use qemu+tls://, or set allowPlaintext: true",
         spec__connection__libvirt={"uri": "qemu+tcp://node-1/system"},
     ),
-    bad("a URI of something else", "Host", "should match", spec__connection__libvirt__uri="https://node-1/system"),
+    bad(
+        "a URI of something else",
+        "Host",
+        '"https://node-1/system" must be qemu+tls://HOST/system',
+        spec__connection__libvirt__uri="https://node-1/system",
+    ),
     bad("no connection at all", "Host", "spec.connection: Required value", spec__connection=GONE),
     bad(
         "a connection with the member of another type",
@@ -149,7 +156,12 @@ TOPOLOGY = [
         _ONLY_THEN.format("type", "Libvirt"),
         spec__connection__type="Simulated",
     ),
-    bad("a unit that Kubernetes does not have", "Host", "spec.reserved.memory", spec__reserved={"memory": "2GB"}),
+    bad(
+        "a unit that Kubernetes does not have",
+        "Host",
+        '"2GB" must be a whole number of bytes, such as 512Mi',
+        spec__reserved={"memory": "2GB"},
+    ),
     bad(
         "a date in words",
         "Host",
@@ -213,7 +225,7 @@ STORAGE = [
         spec__nfs=GONE,
         spec__iscsi={"portals": ["10.0.0.1"], "target": "iqn.2020-01.example:a", "layout": "VolumeGroup"},
     ),
-    bad("a UUID in capitals", "StoragePool", "should match", spec__uuid=_UUID.upper()),
+    bad("a UUID in capitals", "StoragePool", "must be a UUID in lower case", spec__uuid=_UUID.upper()),
     bad("one tag twice", "StoragePool", 'Duplicate value: "ssd"', spec__tags=["ssd", "ssd"]),
     bad("two mount options in one", "StoragePool", "spec.nfs.options[0]", spec__nfs__options=["ro, exec"]),
     bad("an export that is not a path", "StoragePool", "spec.nfs.path", spec__nfs__path=["/a"]),
@@ -224,9 +236,19 @@ STORAGE = [
         spec__allowedSources={"cidrs": ["10.91.0.7/24"]},
     ),
     bad("a store of one host", "ImageStore", 'Unsupported value: "Host"', spec__scope={"type": "Host"}),
-    bad("a checksum that proves nothing", "Template", "checksum", spec__source__http__checksum="md5:abc"),
+    bad(
+        "a checksum that proves nothing",
+        "Template",
+        "must be sha256: or sha512: and",
+        spec__source__http__checksum="md5:abc",
+    ),
     bad("a template by FTP", "Template", "spec.source.http.url", spec__source__http__url="ftp://10.0.0.1/guest"),
-    bad("a password in a URL", "Template", "spec.source.http.url", spec__source__http__url="https://me:pw@host/guest"),
+    bad(
+        "a password in a URL",
+        "Template",
+        "URL without a user name, password or spaces",
+        spec__source__http__url="https://me:pw@host/guest",
+    ),
     bad("a QCOW2 that is an ISO", "Template", "must be Raw or unset for an ISO", spec__type="ISO"),
     bad(
         "a disk of unknown format",
@@ -241,7 +263,7 @@ STORAGE = [
         spec__source__volume={"volumeRef": {"name": "v"}},
     ),
     bad("a blank volume without a size", "Volume", "must be set for a blank volume", spec__size=GONE),
-    bad("a size with a space", "Volume", "should match", spec__size="10 Gi"),
+    bad("a size with a space", "Volume", '"10 Gi" must be a whole number of bytes', spec__size="10 Gi"),
     bad("a size of half a byte", "Volume", _WHOLE, spec__size="0.5"),
     bad("a volume that is too small to be one", "Volume", "must be at least 1Mi", spec__size="4Ki"),
     bad(
@@ -353,10 +375,10 @@ NETWORK = [
 
 INSTANCE = [
     bad("an offer without a CPU", "InstanceType", "greater than or equal to 1", spec__cpus=0),
-    bad("a negative amount of memory", "InstanceType", "should match", spec__memory="-1Gi"),
-    bad("memory in thousandths", "InstanceType", "should match", spec__memory="512000m"),
-    bad("memory with an exponent", "InstanceType", "should match", spec__memory="1e9"),
-    bad("memory as a negative number", "InstanceType", "greater than or equal to 0", spec__memory=-1),
+    bad("a negative amount of memory", "InstanceType", '"-1Gi" must be a whole', spec__memory="-1Gi"),
+    bad("memory in thousandths", "InstanceType", '"512000m" must be a whole', spec__memory="512000m"),
+    bad("memory with an exponent", "InstanceType", '"1e9" must be a whole', spec__memory="1e9"),
+    bad("memory as a negative number", "InstanceType", '"-1" must be a whole', spec__memory=-1),
     bad(
         "a name that is too long",
         "Instance",
@@ -429,7 +451,7 @@ INSTANCE = [
     bad(
         "a private key where a public one belongs",
         "Instance",
-        "spec.cloudInit.sshAuthorizedKeys[0]",
+        "must be a public key as in the file ~/.ssh/id_ed25519.pub",
         spec__cloudInit__sshAuthorizedKeys=["-----BEGIN OPENSSH PRIVATE KEY-----"],
     ),
     bad(
