@@ -36,7 +36,9 @@ class Download:
         try:
             return self._response.read(size)
         except http.client.IncompleteRead as error:
-            raise Unreachable(f"{self.url}: the server ended after {len(error.partial)} bytes of its last piece") from error
+            raise Unreachable(
+                f"{self.url}: the server ended after {len(error.partial)} bytes of its last piece"
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"{self.url}: reading stopped: {error}") from error
 
@@ -121,8 +123,8 @@ def _open(url: str, host: str, port: int, source: ImageSource) -> socket.socket:
 
 
 def why_refused(address: str, host: str, source: ImageSource) -> str:
-    """"" when connecting to `address`, got for the name `host`, is allowed. A CIDR that an administrator wrote wins over
-    the built-in exclusions; a name does not, because whoever serves the name chooses the address."""
+    """ "" when connecting to `address`, got for the name `host`, is allowed. A CIDR that an administrator wrote wins
+    over the built-in exclusions; a name does not, because whoever serves the name chooses the address."""
     ip: Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped

@@ -20,7 +20,7 @@ _VMDK = struct.Struct("<4sIIQQQQIQQQ")
 
 
 def virtual_size(image_format: str, head: bytes, length: int, url: str) -> int:
-    """The size of the disk inside, 0 for a raw image whose `length` is not known. Raises BadImage, with what was found."""
+    """Bytes of the disk inside, 0 for a raw image whose `length` is unknown. Raises BadImage, saying what was found."""
     if image_format == "qcow2":
         return _qcow2(head, length, url)
     if image_format == "vmdk":
@@ -46,7 +46,9 @@ def _qcow2(head: bytes, length: int, url: str) -> int:
         _refuse(at % cluster != 0 or (length > 0 and at >= length), url, f"has its {what} outside the file")
     if version == 3:
         (incompatible,) = struct.unpack_from(">Q", head, 72)
-        _refuse(bool(incompatible & 4), url, "is a qcow2 with an external data file: only self-contained images are taken")
+        _refuse(
+            bool(incompatible & 4), url, "is a qcow2 with an external data file: only self-contained images are taken"
+        )
         _refuse(bool(incompatible & ~0b1001), url, f"has incompatible features {incompatible:#x}")
         (header_length,) = struct.unpack_from(">I", head, 100)
         _refuse(not 104 <= header_length <= cluster, url, f"has a header of {header_length} bytes")
@@ -69,9 +71,7 @@ def _vmdk(head: bytes, url: str) -> int:
         raise BadImage(f"{url}: is a VMDK that only names other files; take a monolithicSparse or streamOptimized one")
     _magic, version, _flags, capacity, grain, _desc, _desc_size, entries, _rgd, _gd, _overhead = _VMDK.unpack_from(head)
     _refuse(version not in (1, 2, 3), url, f"is a VMDK of version {version}")
-    _refuse(
-        grain < 8 or grain > MAX_SECTOR_GRAIN or grain & (grain - 1) != 0, url, f"has grains of {grain} sectors"
-    )
+    _refuse(grain < 8 or grain > MAX_SECTOR_GRAIN or grain & (grain - 1) != 0, url, f"has grains of {grain} sectors")
     _refuse(entries != 512, url, f"has grain tables of {entries} entries")
     tables = -(-capacity // (grain * entries)) if capacity < 1 << 55 else 1 << 60
     _refuse(tables * 4 > MAX_TABLE, url, f"has a directory of {tables} grain tables")

@@ -48,7 +48,9 @@ class ImageStream:
     def __enter__(self) -> "ImageStream":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self._download.close()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -95,8 +97,8 @@ class ImageStream:
 
 
 def open_image(source: ImageSource, progress: Callable[[Progress], None]) -> ImageStream:
-    """Connect and inspect the first MiB; blocks for that long. `progress` is told after each piece and may raise to give
-    up. Raises BadImage, Invalid (URL, checksum's form, a source that is not allowed, 4xx), Unreachable."""
+    """Connect and inspect the first MiB; blocks for that long. `progress` is told after each piece and may raise to
+    give up. Raises BadImage, Invalid (URL, checksum's form, a source that is not allowed, 4xx), Unreachable."""
     parse_checksum(source.checksum)
     if source.format not in ("qcow2", "raw", "vmdk"):
         raise Invalid(f"{source.url}: format {source.format!r} is none of qcow2, raw, vmdk")
@@ -123,12 +125,16 @@ class _Inspector:
         self._declared = declared
         self._url = url
         self._feed = _Feed()
-        self._wrapper = format_inspector.InspectWrapper(self._feed, expected_format=declared)
+        self._wrapper = self._new()
+
+    def _new(self) -> Any:
+        source: Any = self._feed
+        return format_inspector.InspectWrapper(source, expected_format=self._declared)
 
     def look_at_head(self, head: bytes, whole: bool) -> None:
         """The format by the head alone; every safety check that needs no more."""
         self._hand(self._wrapper, head)
-        first = format_inspector.InspectWrapper(self._feed, expected_format=self._declared)
+        first = self._new()
         self._hand(first, head)
         self._judge(first, footer=whole)
 
@@ -163,7 +169,9 @@ class _Inspector:
             wrong = {name: why for name, why in error.failures.items() if footer or name != "footer"}
             if wrong:
                 reasons = "; ".join(f"{name}: {why}" for name, why in wrong.items())
-                raise BadImage(f"{self._url}: is not safe to open ({reasons}): only self-contained images are taken") from None
+                raise BadImage(
+                    f"{self._url}: is not safe to open ({reasons}): only self-contained images are taken"
+                ) from None
         except format_inspector.ImageFormatError as error:
             raise BadImage(f"{self._url}: is not a whole {self._declared}: {error}") from error
 

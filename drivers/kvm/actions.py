@@ -31,6 +31,9 @@ _SHUTDOWN_LOOK = 1.0
 """Seconds in which an agent that refuses is noticed, before the call returns."""
 
 
+PowerAction = base.StartPaused | base.Resume | base.Suspend | base.Shutdown | base.ForceOff | base.Reset
+
+
 class Actions:
     """All actions on one connection. Thread-safe as libvirt is; the caller runs one action per instance at a time."""
 
@@ -73,6 +76,22 @@ class Actions:
                 self._write_mark(domain, bare_mark(action.mark))
             case base.Release():
                 self._write_mark(domain, None)
+            case base.Undefine():
+                self._undefine(domain)
+            case base.Destroy():
+                self._destroy(domain)
+            case (
+                base.AttachDisk() | base.DetachDisk() | base.AttachNic() | base.DetachNic() | base.ChangeMedia()
+                | base.GrowDisk()
+            ):  # fmt: skip
+                self._hotplug.apply(domain, action)
+            case base.Define() | base.Adopt():
+                raise AssertionError("handled before")
+            case _:
+                self._power(domain, action)
+
+    def _power(self, domain: Any, action: PowerAction) -> None:
+        match action:
             case base.StartPaused():
                 self._start_paused(domain)
             case base.Resume():
@@ -86,17 +105,6 @@ class Actions:
             case base.Reset():
                 self._running(domain, "reset")
                 domain.reset(0)
-            case base.Undefine():
-                self._undefine(domain)
-            case base.Destroy():
-                self._destroy(domain)
-            case (
-                base.AttachDisk() | base.DetachDisk() | base.AttachNic() | base.DetachNic() | base.ChangeMedia()
-                | base.GrowDisk()
-            ):  # fmt: skip
-                self._hotplug.apply(domain, action)
-            case base.Define() | base.Adopt():
-                raise AssertionError("handled before")
             case _:
                 assert_never(action)
 
@@ -139,8 +147,8 @@ class Actions:
             )
 
     def _write_mark(self, domain: Any, element: str | None) -> None:
-        """In one call for both where it runs; None takes it off. When it stops or starts in between, libvirt refuses and
-        we look again."""
+        """In one call for both where it runs; None takes it off. When it stops or starts in between, libvirt refuses
+        and we look again."""
         for attempt in (1, 2):
             flags = 0
             if domain.isPersistent():
@@ -224,8 +232,8 @@ class Actions:
             raise Busy(f"Host {self._connection.host}: instance {domain.UUIDString()} still runs; power it off first")
         if domain.hasManagedSaveImage():
             raise Unsupported(
-                f"Host {self._connection.host}: instance {domain.UUIDString()} has a saved memory image there; start it "
-                "or remove the image (virsh managedsave-remove) before its definition goes"
+                f"Host {self._connection.host}: instance {domain.UUIDString()} has a saved memory image there; start "
+                "it or remove the image (virsh managedsave-remove) before its definition goes"
             )
         domain.undefineFlags(_KEPT)
 

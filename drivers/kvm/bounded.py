@@ -25,12 +25,14 @@ class Bounded:
         self._hung: dict[str, str] = {}
 
     def call(self, pool: str, what: str, run: Callable[[], T], seconds: float = STORAGE_SECONDS) -> T:
-        """`run()`'s value or exception. Raises Unreachable after `seconds`, or at once while an earlier call on the same
-        pool is still hanging."""
+        """`run()`'s value or exception. Raises Unreachable after `seconds`, or at once while an earlier call on the
+        same pool is still hanging."""
         with self._lock:
             hung = self._hung.get(pool)
         if hung is not None:
-            raise Unreachable(f"Host {self._host}: pool {pool} does not answer: it still hangs in an earlier call, to {hung}")
+            raise Unreachable(
+                f"Host {self._host}: pool {pool} does not answer: it still hangs in an earlier call, to {hung}"
+            )
         outcome: list[T] = []
         failure: list[BaseException] = []
         done = threading.Event()
@@ -51,7 +53,9 @@ class Bounded:
         with self._lock:
             if not done.is_set():
                 self._hung[pool] = what
-                raise Unreachable(f"Host {self._host}: pool {pool} did not answer within {seconds:g} s, asked to {what}")
+                raise Unreachable(
+                    f"Host {self._host}: pool {pool} did not answer within {seconds:g} s, asked to {what}"
+                )
         if failure:
             raise failure[0]
         return outcome[0]

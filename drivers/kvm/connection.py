@@ -137,7 +137,9 @@ class _Attempt:
         if self._abandoned:
             sockets.shut(names)
             sockets.end_children_of(self._directory.path)
-            raise Unreachable(f"Host {self._connection.host}: {self._connection.uri} did not answer within {timeout:g} s")
+            raise Unreachable(
+                f"Host {self._connection.host}: {self._connection.uri} did not answer within {timeout:g} s"
+            )
         if self._error is not None:
             raise _refused(self._connection, self._error) from self._error
         return Connection(self._connection.host, self._raw, names, self._directory)
@@ -208,8 +210,8 @@ def _refused(connection: LibvirtConnection, error: libvirt.libvirtError) -> Driv
     at = f"Host {connection.host}: {connection.uri}"
     if any(word in text for word in _CERTIFICATE_WORDS):
         return AuthenticationFailed(
-            f"{at}: {text}. The Secret's ca.crt must be the one that signed the host's certificate, its tls.crt one that "
-            "the host's own CA signed, and the URI's host must be a name or address in the host's certificate."
+            f"{at}: {text}. The Secret's ca.crt must be the one that signed the host's certificate, its tls.crt one "
+            "that the host's own CA signed, and the URI's host must be a name or address in the host's certificate."
         )
     if any(word in text for word in _SSH_WORDS):
         return AuthenticationFailed(f"{at}: {text}. Check ssh-privatekey and known_hosts in the Secret.")

@@ -48,7 +48,9 @@ def parse(connection: LibvirtConnection) -> Endpoint:
     if not host or parts.path not in ("/system", "/system/"):
         raise Invalid(f"{at}.uri: {connection.uri!r} needs a host and the path /system")
     if parts.query or parts.fragment or parts.password:
-        raise Invalid(f"{at}.uri: parameters and passwords are not taken from the URI; remove what follows {host}/system")
+        raise Invalid(
+            f"{at}.uri: parameters and passwords are not taken from the URI; remove what follows {host}/system"
+        )
     if transport == "tcp" and not connection.allow_plaintext:
         raise Invalid(f"{at}.uri: qemu+tcp is neither encrypted nor authenticated; use qemu+tls, or set allowPlaintext")
     if transport == "tls" and connection.tls is None:

@@ -126,7 +126,9 @@ def serial_console(log_file: str) -> tuple[Element, Element]:
         el("target", el("model", name="isa-serial"), type_="isa-serial", port="0"),
         type_="pty",
     )
-    return serial, el("console", el("log", file=log_file, append="on"), el("target", type_="serial", port="0"), type_="pty")
+    return serial, el(
+        "console", el("log", file=log_file, append="on"), el("target", type_="serial", port="0"), type_="pty"
+    )
 
 
 def agent_channel() -> Element:

@@ -52,8 +52,8 @@ def read_many(raw: Any, pool: Any, disks: tuple[str, ...]) -> dict[str, DiskMark
 
 
 def write(raw: Any, pool: Any, disk: str, mark: DiskMark) -> None:
-    """Create or rewrite in place: one block, in one piece. A mark that needs more blocks (a boot disk whose instance has
-    very many volumes) gets them; a torn one is unreadable by its checksum, and held."""
+    """Create or rewrite in place: one block, in one piece. A mark that needs more blocks (a boot disk whose instance
+    has very many volumes) gets them; a torn one is unreadable by its checksum, and held."""
     content = marks.encode(mark).encode()
     name = mark_of(disk)
     blocks = -(-len(content) // marks.MAX_BYTES)

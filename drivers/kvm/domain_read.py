@@ -14,7 +14,17 @@ from drivers.kvm import slots
 from drivers.kvm.mark_xml import MarkRead, read_mark
 from drivers.kvm.xml import Element, value
 
-_UNITS = {"b": 1, "bytes": 1, "KB": 1000, "KiB": 1024, "k": 1024, "MiB": 1 << 20, "M": 1 << 20, "GiB": 1 << 30, "G": 1 << 30}
+_UNITS = {
+    "b": 1,
+    "bytes": 1,
+    "KB": 1000,
+    "KiB": 1024,
+    "k": 1024,
+    "MiB": 1 << 20,
+    "M": 1 << 20,
+    "GiB": 1 << 30,
+    "G": 1 << 30,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,8 @@ def read_domain(node: Element) -> DomainRead:
         disks=tuple(_disk(d) for d in node.iterfind("devices/disk")),
         nics=tuple(_nic(n) for n in node.iterfind("devices/interface")),
         mark=read_mark(node),
-        agent_connected=node.find("devices/channel/target[@name='org.qemu.guest_agent.0'][@state='connected']") is not None,
+        agent_connected=node.find("devices/channel/target[@name='org.qemu.guest_agent.0'][@state='connected']")
+        is not None,
         nvram=value(node, "os/nvram"),
         digest=digest(node),
     )
@@ -105,8 +116,10 @@ def _decided(node: Element) -> list[str]:
 
 
 def _flat(node: Element) -> str:
-    attributes = " ".join(f"{k}={v}" for k, v in sorted(node.attrib.items()))
-    children = "".join(sorted(_flat(c) for c in node if isinstance(c.tag, str) and c.tag not in ("backingStore", "loader")))
+    attributes = " ".join(f"{name}={node.get(name)}" for name in sorted(str(key) for key in node.attrib))
+    children = "".join(
+        sorted(_flat(c) for c in node if isinstance(c.tag, str) and c.tag not in ("backingStore", "loader"))
+    )
     return f"<{etree.QName(node).localname} {attributes}>{(node.text or '').strip()}{children}"
 
 

@@ -110,7 +110,7 @@ def disk_element(attachment: DiskAttachment, path: str | None) -> Element:
 def nic_element(attachment: NicAttachment) -> Element:
     if attachment.uplink_type != "Bridge":
         raise Unsupported(
-            f"network {attachment.name}: the uplink's type is {attachment.uplink_type}; on KVM this version supports Bridge"
+            f"network {attachment.name}: the uplink's type is {attachment.uplink_type}; on KVM this version has Bridge"
         )
     return device.bridge_interface(
         mac=attachment.mac,
@@ -134,14 +134,14 @@ def seed_element(attachment: DiskAttachment, path: str) -> Element:
 
 def _check_unique(wanted: InstanceDefinition) -> None:
     for what, values in (
-        ("volume slot", [d.slot for d in wanted.disks if d.device == "disk"]),
-        ("CD-ROM slot", [d.slot for d in wanted.disks if d.device == "cdrom"]),
+        ("volume slot", [str(d.slot) for d in wanted.disks if d.device == "disk"]),
+        ("CD-ROM slot", [str(d.slot) for d in wanted.disks if d.device == "cdrom"]),
         ("volume name", [d.name for d in wanted.disks]),
-        ("network slot", [n.slot for n in wanted.nics]),
+        ("network slot", [str(n.slot) for n in wanted.nics]),
         ("network name", [n.name for n in wanted.nics]),
         ("MAC address", [n.mac for n in wanted.nics]),
     ):
-        twice = sorted({str(v) for v in values if values.count(v) > 1})  # type: ignore[attr-defined]
+        twice = sorted({v for v in values if values.count(v) > 1})
         if twice:
             raise Invalid(f"{wanted.title}: {what} {', '.join(twice)} is used twice")
 

@@ -62,7 +62,17 @@ _DOMAIN_EVENTS = (
     libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2,
 )
 
-_LIFECYCLE = ("Defined", "Undefined", "Started", "Suspended", "Resumed", "Stopped", "Shutdown", "PMSuspended", "Crashed")
+_LIFECYCLE = (
+    "Defined",
+    "Undefined",
+    "Started",
+    "Suspended",
+    "Resumed",
+    "Stopped",
+    "Shutdown",
+    "PMSuspended",
+    "Crashed",
+)
 
 
 class EventHub:

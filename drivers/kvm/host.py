@@ -187,7 +187,9 @@ class HostReader:
 
 def _machines(guest: Element) -> tuple[str, ...]:
     """Versioned q35 machine types, newest first."""
-    names = {m.text or "" for m in guest.iterfind("machine")} | {m.get("canonical", "") for m in guest.iterfind("machine")}
+    names = {m.text or "" for m in guest.iterfind("machine")} | {
+        m.get("canonical", "") for m in guest.iterfind("machine")
+    }
     found = [n for n in names if n.startswith("pc-q35-")]
     return tuple(sorted(found, key=_version, reverse=True))
 

@@ -190,4 +190,3 @@ def _device(node: Element, alias: str) -> Element:
         if named is not None and named.get("name") == alias:
             return disk
     raise Invalid(f"no device {alias} in the definition")
-

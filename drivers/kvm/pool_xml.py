@@ -36,7 +36,9 @@ def pool_element(pool: PoolDefinition) -> Element:
                 type_="dir",
             )
     kind = type(pool.source).__name__.removesuffix("Source")
-    raise Unsupported(f"StoragePool {pool.name}: type {kind} is not supported on KVM by this version; it has NFS and Local")
+    raise Unsupported(
+        f"StoragePool {pool.name}: type {kind} is not supported on KVM by this version; it has NFS and Local"
+    )
 
 
 def source_of(node: Element) -> tuple[str, ...]:
@@ -71,9 +73,7 @@ def _netfs(pool: PoolDefinition, source: NFSSource) -> Element:
     node.set("type", "netfs")
     node.append(el("name", text=pool_name(pool.uuid)))
     node.append(el("uuid", text=pool.uuid))
-    node.append(
-        el("source", el("host", name=source.server), el("dir", path=source.path), el("format", type_="nfs"))
-    )
+    node.append(el("source", el("host", name=source.server), el("dir", path=source.path), el("format", type_="nfs")))
     node.append(_target(target_path(pool)))
     options = etree.SubElement(node, f"{{{_FS}}}mount_opts")
     for option in sources.nfs_options(source):
@@ -86,7 +86,13 @@ def _target(path: str) -> Element:
 
 
 def volume_element(
-    name: str, *, capacity: int, image_format: str, allocation: int | None = 0, base: str = "", base_format: str = "qcow2"
+    name: str,
+    *,
+    capacity: int,
+    image_format: str,
+    allocation: int | None = 0,
+    base: str = "",
+    base_format: str = "qcow2",
 ) -> Element:
     """A volume. `base` is written as it is: a bare file name stays relative, so that the chain survives another mount
     point. qcow2 gets compat 1.1, or libvirt makes version 2, which knows no bitmaps."""

@@ -147,7 +147,9 @@ class Pools:
             found.create(0)
         except libvirt.libvirtError as error:
             text = error.get_error_message() or ""
-            words = f"Host {self._connection.host}: could not mount {describe(pool.source)} for {pool.name}: {text.strip()}"
+            words = (
+                f"Host {self._connection.host}: could not mount {describe(pool.source)} for {pool.name}: {text.strip()}"
+            )
             if not self._connection.alive:
                 raise
             found.undefine()

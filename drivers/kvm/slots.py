@@ -44,8 +44,8 @@ def nic_bus(slot: int) -> int:
 
 
 def root_ports(buses: set[int]) -> tuple[RootPort, ...]:
-    """Whole blocks of ports, enough for `buses`, and one more when the last block's last place for a kind is taken: what
-    is attached hot later finds a port."""
+    """Whole blocks of ports, enough for `buses`, and one more when the last block's last place for a kind is taken:
+    what is attached hot later finds a port."""
     last = max(buses | {1})
     blocks = (last - 1) // PORTS_PER_BLOCK + 1
     ends = {blocks * PORTS_PER_BLOCK, blocks * PORTS_PER_BLOCK - NICS_PER_BLOCK}

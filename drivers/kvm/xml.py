@@ -26,7 +26,9 @@ def to_text(node: Element) -> str:
 def parse(text: str, what: str) -> Element:
     """The root element of libvirt's XML; entities and network access are off. Raises Invalid."""
     try:
-        return etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
+        return etree.fromstring(
+            text.encode(), etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
+        )
     except etree.XMLSyntaxError as error:
         raise Invalid(f"{what} is not readable XML: {error}") from error
 

@@ -1,8 +1,8 @@
 """The NoCloud seed: an ISO 9660 image labelled `cidata` with three files. Used by every back-end's `write_seed`.
 
 Written here rather than by a library because the same content must give the same bytes (so that writing it again
-changes nothing), and the ISO libraries stamp the time. Long names are Joliet's, which Linux and Windows read. What is in
-it is secret (user data): it goes to the pool and nowhere else.
+changes nothing), and the ISO libraries stamp the time. Long names are Joliet's, which Linux and Windows read. What is
+in it is secret (user data): it goes to the pool and nowhere else.
 """
 
 import struct
@@ -91,7 +91,9 @@ def _record(name: bytes, sector: int, size: int, directory: bool) -> bytes:
 
 def _directory(sector: int, entries: list[tuple[bytes, _File]]) -> bytes:
     records = [_record(name, sector, SECTOR, True) for name in (b"\0", b"\1")]
-    records += [_record(name, file.sector, len(file.content), False) for name, file in sorted(entries, key=lambda e: e[0])]
+    records += [
+        _record(name, file.sector, len(file.content), False) for name, file in sorted(entries, key=lambda e: e[0])
+    ]
     return b"".join(records)
 
 

@@ -43,7 +43,22 @@ def nfs_options(source: NFSSource) -> tuple[str, ...]:
     return (*ours, *source.options)
 
 
-_SYSTEM = ("/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var", "/tmp")
+_SYSTEM = (
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var",
+    "/tmp",
+)
 
 
 def check_local(source: LocalSource, name: str) -> LocalSource:

@@ -1,7 +1,7 @@
-"""Two real libvirt hosts of a lab for the contract suite. The lab is $STRATIFORM_LAB or `test`; skips when it is not up.
+"""Two real libvirt hosts of a lab for the contract suite: lab $STRATIFORM_LAB, or `test`; skips when it is not up.
 
-The administrator's hands are libvirt itself, past the driver, and, to damage and to count files, the NFS server's folder.
-Each pool is a folder of its own on that server.
+The administrator's hands are libvirt itself, past the driver, and, to damage and to count files, the NFS server's
+folder. Each pool is a folder of its own on that server.
 """
 
 import contextlib
