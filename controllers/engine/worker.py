@@ -150,7 +150,8 @@ class Worker:
         except NotLeader:
             return Outcome(Next.RETRY, "NotLeader")
         except ApiError as error:
-            level = log.info if error.retryable else log.error
+            # While the API server is away this is said for every object: the Lease's lines tell it well enough.
+            level = log.debug if error.retryable else log.error
             level("status not written", error=str(error))
             return Outcome(Next.RETRY, "APIError")
         if turn.written:
@@ -165,7 +166,8 @@ class Worker:
         match outcome.next:
             case Next.RETRY:
                 wait = self._queue.failed(key, outcome.after or 0.0)
-                log.info("tried again later", result=outcome.result, wait=round(wait, 1))
+                quiet = outcome.result in ("APIError", "NotLeader")
+                (log.debug if quiet else log.info)("tried again later", result=outcome.result, wait=round(wait, 1))
             case Next.CONFLICT:
                 if await self._refresh(obj):
                     self._queue.conflicted(key)

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from controllers import metrics
 from controllers.engine.base import Key
 from controllers.engine.queue import Priority
 from lab.controlplane import ControlPlane
-from tests.engine.harness import Cluster, running, until
+from tests.engine.harness import FAST, Cluster, running, until
 from tests.engine.proxy import Wire
 from tests.engine.recorders import Widgets, only
 
 #: The Lease outlives the outages of these tests.
-PATIENT = {"lease_duration": 60.0, "lease_margin": 2.0}
+PATIENT = replace(FAST, lease_duration=60.0, lease_margin=2.0)
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ async def test_when_kopf_ends_it_is_started_again_and_neither_queue_nor_tasks_ar
 
 
 async def test_a_kopf_that_cannot_log_in_is_tried_again(cluster: Cluster, wire: Wire) -> None:
-    async with running(cluster, only(Widgets()), **PATIENT, kubeconfig=wire.kubeconfig) as engine:
+    async with running(cluster, only(Widgets()), settings=PATIENT, kubeconfig=wire.kubeconfig) as engine:
         await wire.cut()
         engine.watch.restart()
         before = engine.watch.starts
@@ -61,23 +63,26 @@ async def test_objects_that_vanished_while_the_watch_was_down_are_found_gone(
     cluster: Cluster, wire: Wire, plane: ControlPlane
 ) -> None:
     names = [f"w{number}" for number in range(30)]
-    async with running(cluster, only(Widgets()), **PATIENT, kubeconfig=wire.kubeconfig) as engine:
+    async with running(cluster, only(Widgets()), settings=PATIENT, kubeconfig=wire.kubeconfig) as engine:
         await make(cluster, "stays", *names)
-        await until(lambda: len(list(engine.cache.all("Widget"))) == 31)
+        await until(lambda: sum(obj.is_true("Ready") for obj in engine.cache.all("Widget")) == 31)
         await wire.cut()
         await asyncio.gather(*(cluster.delete("Widget", name, namespace="team-a") for name in names))
         # After this the API server does not know any more what the watch has missed.
         await asyncio.to_thread(plane.stop_apiserver)
         await asyncio.to_thread(plane.start_apiserver)
+        repaired = metrics.REPAIRS.labels("Widget", "gone")
+        before = repaired._value.get()
         await wire.mend()
         await until(lambda: len(list(engine.cache.all("Widget"))) == 1, 20.0, what="the gone are found")
+        assert repaired._value.get() == before + 30, "Kopf told of none of them"
         await make(cluster, "new")
         await ready(cluster, "new")
 
 
 async def test_after_a_restart_of_the_api_server_it_goes_on(cluster: Cluster, plane: ControlPlane) -> None:
     widgets = Widgets()
-    async with running(cluster, only(widgets), **PATIENT) as engine:
+    async with running(cluster, only(widgets), settings=PATIENT) as engine:
         await make(cluster, "one")
         await ready(cluster, "one")
         await asyncio.to_thread(plane.outage, 1.0)

@@ -1,0 +1,38 @@
+"""Settings from arguments and environment."""
+
+from pathlib import Path
+
+import pytest
+
+from controllers import config
+
+
+def test_arguments_win_over_the_environment_and_that_over_defaults() -> None:
+    settings = config.read(
+        ["--workers", "5", "--take-over", "a, b"],
+        {"STRATIFORM_WORKERS": "7", "STRATIFORM_RELIST": "9.5", "STRATIFORM_KERNEL_TIMER": "false"},
+    )
+    assert (settings.workers, settings.relist, settings.kernel_timer) == (5, 9.5, False)
+    assert settings.take_over == ("a", "b")
+    assert settings.page == config.Settings().page
+
+
+def test_kubeconfig_is_taken_from_its_usual_variable() -> None:
+    assert config.read([], {"KUBECONFIG": "/a"}).kubeconfig == Path("/a")
+    assert config.read(["--kubeconfig", "/b"], {"KUBECONFIG": "/a"}).kubeconfig == Path("/b")
+    assert config.read([], {}).kubeconfig is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "many"], "workers is 'many': int expected"),
+        (["--kernel-timer", "maybe"], "kernel-timer is 'maybe': use true or false"),
+        (["--lease-margin", "20"], "lease-margin is 20.0: it must be"),
+        (["--log-format", "xml"], "log-format is 'xml': use console or JSON"),
+    ],
+)
+def test_a_mistake_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        config.read(arguments, {})
+    assert message in capsys.readouterr().err
