@@ -101,6 +101,10 @@ def _walk(raw: Schema, place: _Place) -> Schema:
     schema.pop("title", None)
     schema.pop(MARK, None)
     schema.pop(NO_SCHEMA_DEFAULT, None)
+    if place.in_status:
+        # The operator alone writes it: a check costs in every write, and one odd name must not refuse the whole.
+        for keyword in (RULES, "pattern", "minLength"):
+            schema.pop(keyword, None)
     schema.pop("additionalProperties" if schema.get("properties") else "", None)
     if "properties" in schema:
         _walk_properties(schema, place)

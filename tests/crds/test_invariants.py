@@ -232,6 +232,12 @@ def test_every_union_has_a_rule_for_each_member(kind: Kind) -> None:
 
 
 @every_kind
+def test_the_status_is_bounded_and_not_otherwise_checked(kind: Kind) -> None:
+    checks = {RULES, "pattern", "minLength"}
+    assert [field.path for field in fields(kind) if not field.in_spec and checks & set(field.schema)] == []
+
+
+@every_kind
 def test_every_rule_says_what_to_do(kind: Kind) -> None:
     for field in [*_with_rules(kind), Field("root", root_schema(kind))]:
         for rule in field.schema.get(RULES, []):
