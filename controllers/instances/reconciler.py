@@ -10,6 +10,9 @@ from controllers.placement.base import Scheduler
 from crds.instance import InstanceSpec, InstanceStatus
 from drivers.errors import DriverError
 
+WRITTEN = 0.05
+"""Seconds within which the status of a turn is written as a rule; what looks too soon is woken by the write anyway."""
+
 
 def _hosts(obj: InstanceObj) -> Iterable[str]:
     placement = obj.status.placement
@@ -73,13 +76,28 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
             turn=turn, tools=self._tools, memory=self._memory.setdefault(obj.uid, Memory()),
             uuid=identify.find_uuid(obj, self._marks),
         )  # fmt: skip
-        if obj.deleting:
-            again = await deleting.delete(work, self._marks)
-            if again is None:
-                self._memory.pop(obj.uid, None)
-            return again
-        await self._reconcile(work)
+        try:
+            if obj.deleting:
+                again = await deleting.delete(work, self._marks)
+                if again is None:
+                    self._memory.pop(obj.uid, None)
+                return again
+            await self._reconcile(work)
+        finally:
+            self._wake_volumes(obj, work)
         return Again(min(work.wake)) if work.wake else None
+
+    def _wake_volumes(self, before: InstanceObj, work: Work) -> None:
+        """A Volume grants and takes back by what this object says: it looks as soon as that is written."""
+        was = {v.name: v.attached for v in before.status.volumes}
+        for state in work.status.volumes:
+            waits = state.message is not None and not state.attached
+            if state.volume_ref and (waits or was.get(state.name, False) != state.attached):
+                self._tools.services.enqueue(Key("Volume", before.namespace, state.volume_ref.name), after=WRITTEN)
+        names = {v.name for v in work.status.volumes}
+        for old in before.status.volumes:
+            if old.volume_ref and old.name not in names:
+                self._tools.services.enqueue(Key("Volume", before.namespace, old.volume_ref.name), after=WRITTEN)
 
     async def _reconcile(self, work: Work) -> None:
         self._check(work)
