@@ -117,7 +117,9 @@ def _status(options: argparse.Namespace) -> int:
     # A demo on somebody's own cluster has no control plane here, and a lab without a demo no operator.
     processes = [p for p in (*plane.processes(), operator) if p.pid_file.exists() or p.log.exists()]
     lines = [(p.name, "process", "", p.pid(), "frozen" if p.frozen() else "" if p.pid() else "off") for p in processes]
-    lines += [(m.name, m.role, m.address, m.pid, m.problem or "") for m in Machines(options.name).status()]
+    machines = Machines(options.name)
+    if (machines.state_dir / "machines").exists():
+        lines += [(m.name, m.role, m.address, m.pid, m.problem or "") for m in machines.status()]
     print(f"lab {options.name}: API server {plane.url}, KUBECONFIG={plane.kubeconfig}")
     print(f"{'NAME':<24} {'ROLE':<16} {'ADDRESS':<16} {'PID':<8} PROBLEM")
     for name, role, address, pid, problem in lines:

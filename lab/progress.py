@@ -30,7 +30,7 @@ class View:
     @property
     def line(self) -> str:
         """One line, without the message, which may change often."""
-        return f"{self.name:<34} {self.state:<13} Ready={self.ready} {self.reason}"
+        return f"{self.name:<40} {self.state:<14} Ready={self.ready} {self.reason}"
 
 
 def view(item: dict[str, Any]) -> View:
@@ -40,7 +40,7 @@ def view(item: dict[str, Any]) -> View:
     ready = conditions[0] if conditions else {"status": "Unknown", "reason": "", "message": ""}
     place = f"{metadata['namespace']}/" if "namespace" in metadata else ""
     percent = status.get("percent")
-    state = str(status.get("state") or "") + (f" {percent}%" if percent not in (None, 100) else "")
+    state = str(status.get("state") or "") + (f" {percent}%" if percent and percent < 100 else "")
     current = status.get("observedGeneration", 0) == metadata.get("generation", 0)
     name = f"{item['kind']} {place}{metadata['name']}"
     return View(name, ready["status"], ready["reason"], ready.get("message", ""), state, current)

@@ -25,13 +25,13 @@ def ready(status: str, reason: str) -> list[dict[str, str]]:
         pytest.param(instance(), "Ready=Unknown", False, id="an object without status is not Ready"),
         pytest.param(
             instance(observedGeneration=1, state="Running", conditions=ready("True", "Running")),
-            "Running       Ready=True Running",
+            "Running        Ready=True Running",
             False,
             id="Ready for an older generation is not yet what was applied",
         ),
         pytest.param(
             instance(observedGeneration=2, state="Importing", percent=40, conditions=ready("False", "Importing")),
-            "Importing 40% Ready=False Importing",
+            "Importing 40%  Ready=False Importing",
             True,
             id="progress is shown in percent",
         ),
