@@ -273,7 +273,7 @@ class Machines:
         # `ip netns` leaves its folder mounted for ever; the last lab takes that away too.
         with locked("namespaces"):
             folder = Path("/run/netns")
-            while folder.is_dir() and not any(folder.iterdir()) and folder.is_mount():
+            while folder.is_dir() and not any(folder.iterdir()) and _mounted(folder):
                 if subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode != 0:
                     break
 
@@ -301,3 +301,9 @@ def _check_root() -> None:
     for folder in ("/usr", "/etc"):
         if Path(folder).stat().st_dev != Path("/").stat().st_dev:
             raise LabError(f"{folder} is a file system of its own here; a lab's machines need it on the same one as /")
+
+
+def _mounted(folder: Path) -> bool:
+    """Whether something is mounted there. Path.is_mount() does not see a folder that is bound onto itself."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split()[4] == str(folder) for line in lines)
