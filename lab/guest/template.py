@@ -51,6 +51,7 @@ _BOOT_FILES = {
     "loader/loader.conf": "default guest.conf\ntimeout 0\n",
     "loader/entries/guest.conf": f"title guest\nlinux /vmlinuz\ninitrd /initrd\noptions {_KERNEL_LINE}\n",
 }
+_PACKAGES = ("qemu-guest-agent", "systemd-boot-efi")  # And the kernel, whose name changes.
 # Where each file of root/ goes in the guest.
 _PLACES = {
     "init": "init",
@@ -104,17 +105,24 @@ def build_again(folder: Path) -> Template:
 def _choose(folder: Path) -> list[Package]:
     """What apt offers; while its lists are those of the last time, or without lists, what it offered then."""
     last = folder / "packages.json"
-    if last.exists() and last.stat().st_mtime > _APT_LISTS.stat().st_mtime:
-        return [Package(**values) for values in json.loads(last.read_text())]
+    kept = _kept(last)
+    if kept and last.stat().st_mtime > _APT_LISTS.stat().st_mtime:
+        return kept
     try:
         kernel = packages.dependency("linux-image-cloud-amd64", r"linux-image-\S+-cloud-amd64")
-        chosen = packages.resolve([kernel, "qemu-guest-agent", "systemd-boot-efi"])
+        chosen = packages.resolve([kernel, *_PACKAGES])
     except LabError:
-        if not last.exists():
+        if not kept:
             raise
-        return [Package(**values) for values in json.loads(last.read_text())]
+        return kept
     last.write_text(json.dumps([vars(package) for package in chosen]) + "\n")
     return chosen
+
+
+def _kept(last: Path) -> list[Package]:
+    """What was chosen the last time; nothing when that was for an image made from other packages."""
+    kept = [Package(**values) for values in json.loads(last.read_text())] if last.exists() else []
+    return kept if set(_PACKAGES) <= {package.name for package in kept} else []
 
 
 def _key(chosen: list[Package]) -> str:
