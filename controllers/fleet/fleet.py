@@ -130,15 +130,18 @@ class LiveFleet:
         session = self._session(host)
         endpoint = session.endpoint()
         expected = Expected(installations=self.services.installations, uid=uid, sequence=sequence)
-        known = False
+        known = seen = False
         self.book.begin(host, uuid)
         if isinstance(action, Resume):
             self.book.resumed(uuid, time.monotonic(), self.services.now(), answered=False)
         try:
             await session.run(type(action).__name__, lambda end: end.apply(host, uuid, action, expected), changes=True)
-            known = True
             if isinstance(action, Resume):
                 self.book.resumed(uuid, time.monotonic(), self.services.now(), answered=True)
+            # The call is out until its effect was seen: whoever looks in between must not take it for a sign.
+            facts = await self._observe(session, uuid, ours=True)
+            known = seen = True
+            return facts
         except (Rejected, Busy, NotLeader, Paused):
             known = True
             raise
@@ -147,8 +150,8 @@ class LiveFleet:
             raise
         finally:
             self.book.end(host, uuid, time.monotonic(), known=known)
-            session.look_again(uuid)
-        return await self._observe(session, uuid, ours=True)
+            if not seen:
+                session.look_again(uuid)
 
     async def call(self, host: str, name: str, call: Callable[[EndPoint], R], *, changes: bool) -> R:
         return await self._session(host).run(name, call, changes=changes)

@@ -70,6 +70,8 @@ class _Host:
     """When the last attempt began that got no answer."""
     unknown: dict[str, float] = field(default_factory=dict)
     """Calls of ours that may or may not have happened, and nobody has looked since."""
+    began: dict[str, float] = field(default_factory=dict)
+    """When the newest single observation began: two that overlap end in any order."""
     touched: dict[str, float] = field(default_factory=dict)
     """Single observations newer than the last listing."""
     calls: dict[str, int] = field(default_factory=dict)
@@ -143,6 +145,7 @@ class Sightings:
                 self.sign(uuid, listing.ended)
         record.unknown = {u: at for u, at in record.unknown.items() if at >= listing.begun or u in record.calls}
         record.touched = {u: at for u, at in record.touched.items() if at >= listing.begun}
+        record.began = {u: at for u, at in record.began.items() if u in record.touched}
         record.echo_until = {u: at for u, at in record.echo_until.items() if at >= listing.begun}
         record.seen, record.connected, record.answered = new, True, listing.ended
         for facts in new.values():
@@ -156,8 +159,9 @@ class Sightings:
         """A single observation over the present connection; `ours`: right after a call of ours, so that the difference
         is our own doing. Answers whether anything differs. An observation older than the newest one is dropped."""
         record = self._hosts[host]
-        if record.seen is None or not record.connected or begun < record.touched.get(uuid, -1.0):
+        if record.seen is None or not record.connected or begun < record.began.get(uuid, -1.0):
             return False
+        record.began[uuid] = begun
         old = record.seen.get(uuid)
         was_unknown = record.unknown.pop(uuid, None) is not None
         if not ours and not was_unknown and uuid not in record.calls and _state(old) != _state(facts):
