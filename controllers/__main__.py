@@ -44,7 +44,11 @@ async def finish(engine: Engine) -> int:
 def main() -> int:
     settings = config.read(sys.argv[1:])
     configure(settings.log_format, settings.log_level)
-    return asyncio.run(run(settings))
+    try:
+        return asyncio.run(run(settings))
+    except OSError as error:
+        log.error("cannot start", error=str(error), bind=settings.bind, port=settings.health_port)
+        return 1
 
 
 if __name__ == "__main__":

@@ -58,8 +58,9 @@ class ObjectCache:
         self._wake = wake
         self._entries: dict[str, dict[Key, _Entry]] = {kind: {} for kind in kinds}
         self._by_uid: dict[str, Key] = {}
-        self._referrers: defaultdict[Key, set[Key]] = defaultdict(set)
-        self._index: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
+        # Dictionaries without values: sets that keep the order of coming, so that messages do not change without need.
+        self._referrers: defaultdict[Key, dict[Key, None]] = defaultdict(dict)
+        self._index: defaultdict[tuple[str, str], dict[Key, None]] = defaultdict(dict)
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._namespaces: dict[str, tuple[int, Mapping[str, str]]] = {}
 
@@ -80,12 +81,11 @@ class ObjectCache:
         return [entry.obj for entry in self._entries[kind].values()]
 
     def referrers(self, key: Key, kind: str | None = None) -> Iterable[Obj[Any, Any]]:
-        keys = sorted(key for key in self._referrers.get(key, ()) if kind is None or key.kind == kind)
+        keys = [key for key in self._referrers.get(key, ()) if kind is None or key.kind == kind]
         return [obj for obj in map(self.at, keys) if obj is not None]
 
     def indexed(self, index: str, value: str) -> Iterable[Obj[Any, Any]]:
-        keys = sorted(self._index.get((index, value), ()))
-        return [obj for obj in map(self.at, keys) if obj is not None]
+        return [obj for obj in map(self.at, self._index.get((index, value), ())) if obj is not None]
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
         found = self._namespaces.get(namespace)
@@ -166,9 +166,9 @@ class ObjectCache:
         before, changed = entry.references, appeared or entry.signal != signal
         self._relate(key, before, references)
         for old in entry.indexed - indexed:
-            self._index[old].discard(key)
+            self._unindex(old, key)
         for new in indexed - entry.indexed:
-            self._index[new].add(key)
+            self._index[new][key] = None
         entry.obj, entry.version, entry.signal = obj, version, signal
         entry.references, entry.indexed = references, indexed
         if changed:
@@ -183,7 +183,7 @@ class ObjectCache:
         self._bury(entry.obj.uid)
         self._relate(key, entry.references, frozenset())
         for pair in entry.indexed:
-            self._index[pair].discard(key)
+            self._unindex(pair, key)
         self._wake_referrers(key)
         self._wake_targets(entry.references)
 
@@ -209,14 +209,19 @@ class ObjectCache:
 
     def _relate(self, key: Key, before: frozenset[Key], after: frozenset[Key]) -> None:
         for target in before - after:
-            self._referrers[target].discard(key)
+            self._referrers[target].pop(key, None)
             if not self._referrers[target]:
                 del self._referrers[target]
         for target in after - before:
-            self._referrers[target].add(key)
+            self._referrers[target][key] = None
+
+    def _unindex(self, pair: tuple[str, str], key: Key) -> None:
+        self._index[pair].pop(key, None)
+        if not self._index[pair]:
+            del self._index[pair]
 
     def _wake_referrers(self, key: Key) -> None:
-        for referrer in self._referrers.get(key, ()):
+        for referrer in list(self._referrers.get(key, ())):
             self._wake(referrer, Why.REFERRED)
 
     def _wake_targets(self, targets: Iterable[Key]) -> None:

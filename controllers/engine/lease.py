@@ -58,7 +58,7 @@ class Lease:
         if not self._settings.leader_election:
             metrics.LEADER.set(1)
             return
-        seen_version, seen_at = "", 0.0
+        seen_version, seen_at, told = "", 0.0, ""
         while True:
             started = now()
             try:
@@ -75,7 +75,9 @@ class Lease:
                     term = int(lease["spec"].get("leaseTransitions") or 0) + 1
                     self._won(await self._write(lease, self.identity, term), started)
                     return
-                log.info("waiting for the Lease", holder=holder)
+                if holder != told:
+                    log.info("waiting for the Lease", holder=holder)
+                    told = holder
             except ApiError as error:
                 log.warning("Lease cannot be taken yet", error=str(error))
             await asyncio.sleep(self._settings.lease_renew)
@@ -107,15 +109,16 @@ class Lease:
             await asyncio.sleep(self._settings.lease_renew)
             started = now()
             try:
-                left = max(0.1, self._until - self._settings.lease_margin - started)
-                async with asyncio.timeout(left):
+                # Several tries fit into what is left: one may hang on a connection that is dead without saying so.
+                left = self._until - self._settings.lease_margin - started
+                async with asyncio.timeout(max(0.1, min(left, self._settings.lease_duration / 4))):
                     self._won(await self._write(self._held, self.identity, self.term), started)
             except ApiError as error:
                 log.warning("Lease not renewed", error=str(error), seconds_left=round(self._until - now(), 1))
                 if error.status == 409 and not await self._still_ours():
                     break
             except TimeoutError:
-                break
+                log.warning("Lease not renewed: no answer", seconds_left=round(self._until - now(), 1))
         self._until = 0.0
         metrics.LEADER.set(0)
         lost()

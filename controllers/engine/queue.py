@@ -45,6 +45,13 @@ class Clock:
         return asyncio.get_running_loop().call_at(when, call)
 
 
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    key: Key
+    own: bool
+    """Set by the object's own last reconcile (again, resync, back-off), not asked for by others."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     priority: Priority
@@ -73,8 +80,8 @@ class WorkQueue:
         self._dirty: dict[Key, tuple[Priority, bool]] = {}
         self._failures: dict[Key, int] = {}
         self._held_until: dict[Key, float] = {}
-        self._due: dict[Key, tuple[float, Priority]] = {}
-        self._heap: list[tuple[float, int, Key]] = []
+        self._due: dict[_Timer, tuple[float, Priority]] = {}
+        self._heap: list[tuple[float, int, _Timer]] = []
         self._timer: Alarm | None = None
         self._timer_at = 0.0
         self._conflicts: dict[Key, int] = {}
@@ -92,7 +99,7 @@ class WorkQueue:
             return
         held = self._held_until.get(key, 0.0)
         if hold and held > self._clock.now():
-            self._schedule(key, held, priority)
+            self._schedule(_Timer(key, own=True), held, priority)
             return
         waiting = self._waiting.get(key)
         if waiting is not None and waiting.priority <= priority:
@@ -108,7 +115,7 @@ class WorkQueue:
         if delay <= 0:
             self.add(key, priority, hold=hold)
         else:
-            self._schedule(key, self._clock.now() + delay, priority)
+            self._schedule(_Timer(key, own=False), self._clock.now() + delay, priority)
 
     async def ready(self) -> None:
         """Wait until `pop` has something. For one waiter at a time."""
@@ -124,8 +131,9 @@ class WorkQueue:
             if waiting is None or waiting.number != number:
                 continue
             del self._waiting[key]
-            # What was set before speaks of an older state: the reconcile that starts now decides anew.
-            self._due.pop(key, None)
+            # The moment that its last reconcile set speaks of an older state: the one that starts decides anew. What
+            # others asked for stands.
+            self._due.pop(_Timer(key, own=True), None)
             self._held_until.pop(key, None)
             self._running[key] = self._clock.now()
             return key
@@ -137,7 +145,10 @@ class WorkQueue:
         self._conflicts.pop(key, None)
         self._end(key)
         if again is not None:
-            self.add_after(key, again, Priority.RESYNC if again > 0 else Priority.EVENT)
+            if again > 0:
+                self._schedule(_Timer(key, own=True), self._clock.now() + again, Priority.RESYNC)
+            else:
+                self.add(key, Priority.EVENT)
 
     def failed(self, key: Key, at_least: float = 0.0) -> float:
         """It failed: again after its back-off (doubled each time, with jitter). Returns the wait in seconds."""
@@ -147,7 +158,7 @@ class WorkQueue:
         wait = max(at_least, ceiling * (0.5 + 0.5 * self._dice()))
         self._held_until[key] = self._clock.now() + wait
         self._end(key)
-        self._schedule(key, self._clock.now() + wait, Priority.EVENT)
+        self._schedule(_Timer(key, own=True), self._clock.now() + wait, Priority.EVENT)
         return wait
 
     def conflicted(self, key: Key) -> None:
@@ -164,7 +175,8 @@ class WorkQueue:
         self._failures.pop(key, None)
         self._conflicts.pop(key, None)
         self._held_until.pop(key, None)
-        self._due.pop(key, None)
+        for own in (True, False):
+            self._due.pop(_Timer(key, own), None)
         self._end(key)
 
     def depth(self) -> dict[Priority, int]:
@@ -201,13 +213,13 @@ class WorkQueue:
         if dirty is not None:
             self.add(key, dirty[0], hold=dirty[1])
 
-    def _schedule(self, key: Key, when: float, priority: Priority) -> None:
-        due = self._due.get(key)
+    def _schedule(self, timer: "_Timer", when: float, priority: Priority) -> None:
+        due = self._due.get(timer)
         if due is not None and due[0] <= when:
-            self._due[key] = (due[0], min(due[1], priority))
+            self._due[timer] = (due[0], min(due[1], priority))
             return
-        self._due[key] = (when, min(due[1], priority) if due else priority)
-        heapq.heappush(self._heap, (when, next(self._numbers), key))
+        self._due[timer] = (when, min(due[1], priority) if due else priority)
+        heapq.heappush(self._heap, (when, next(self._numbers), timer))
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -225,11 +237,11 @@ class WorkQueue:
         self._timer = None
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
-            when, _, key = heapq.heappop(self._heap)
-            due = self._due.get(key)
+            when, _, timer = heapq.heappop(self._heap)
+            due = self._due.get(timer)
             if due is not None and due[0] == when:
-                del self._due[key]
-                self.add(key, due[1], hold=True)
+                del self._due[timer]
+                self.add(timer.key, due[1], hold=True)
         self._set_timer()
 
     def _wake_one(self) -> None:

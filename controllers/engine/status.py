@@ -6,6 +6,8 @@ Called by `controllers.engine.turns`. Nothing is written that the API server has
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import pydantic
+
 from controllers.engine.base import ApiError, Conflict, Obj
 from controllers.engine.client import Client, path_of
 from controllers.engine.intake import Intake
@@ -25,7 +27,11 @@ def same(kind: Kind, composed: Mapping[str, Any], obj: Obj[Any, Any]) -> bool:
     if composed == obj.raw_status:
         return True
     has: StatusModel = obj.status
-    return _comparable(kind.status.model_validate(composed).to_yaml()) == _comparable(has.to_yaml())
+    try:
+        canonical = kind.status.model_validate(composed).to_yaml()
+    except pydantic.ValidationError:
+        return False  # The API server says what is wrong with it.
+    return _comparable(canonical) == _comparable(has.to_yaml())
 
 
 def _comparable(status: dict[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from crds.base import ALLOW_DELETION, FINALIZER, PAUSED, Kind
 #: Conditions that only the engine sets; they never outlive the turn that set them.
 ENGINE_OWNED = frozenset({"Stalled", "ReconciliationPaused"})
 
-_paused: ContextVar[bool] = ContextVar("paused", default=False)
+_turn: ContextVar["LiveTurn | None"] = ContextVar("turn", default=None)
 
 
 def forbid_when_paused() -> None:
     """Raises Paused in a turn of a paused object. Called by everything that acts."""
-    if _paused.get():
+    turn = _turn.get()
+    # A task that was started in a turn inherits it, and may outlive it on behalf of others.
+    if turn is not None and turn.paused and not turn.over:
         raise Paused
 
 
@@ -43,7 +45,8 @@ class LiveTurn:
         self.status: Any = obj.status
         self.conditions = Conditions(obj.raw_status.get("conditions") or (), obj.generation, now)
         self.paused = PAUSED in obj.annotations
-        _paused.set(self.paused)
+        self.over = False
+        _turn.set(self)
         self.events: list[tuple[str, str, bool]] = []
         self.released = False
         self.written = False

@@ -107,8 +107,11 @@ class Worker:
         )
         now = format_time(datetime.now(UTC).replace(microsecond=0))
         turn = LiveTurn(obj, self._kinds[key.kind], self._cache, self._writer, self._crd_state, now)
-        outcome, again = await self._attempt(turn)
-        outcome = await self._write(turn, outcome, partial=outcome.result != "OK")
+        try:
+            outcome, again = await self._attempt(turn)
+            outcome = await self._write(turn, outcome, partial=outcome.result != "OK")
+        finally:
+            turn.over = True
         metrics.RECONCILES.labels(key.kind, outcome.result).inc()
         await self._schedule(obj, outcome, again)
 

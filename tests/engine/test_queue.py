@@ -156,8 +156,19 @@ def test_of_two_moments_the_earlier_counts(queue: WorkQueue, clock: StoppedClock
     assert queue.pop() is None
 
 
-def test_a_reconcile_that_starts_voids_the_moments_set_before(queue: WorkQueue, clock: StoppedClock) -> None:
-    queue.add_after(A, 5.0, Priority.RESYNC)
+def test_what_others_asked_for_outlasts_a_reconcile_that_comes_earlier(queue: WorkQueue, clock: StoppedClock) -> None:
+    queue.add_after(A, 5.0, Priority.EVENT)
+    queue.add(A, Priority.CHANGE)
+    queue.pop()
+    queue.done(A, 50.0)
+    clock.advance(5.0)
+    assert queue.pop() == A
+
+
+def test_a_reconcile_that_starts_voids_the_moment_set_by_the_one_before(queue: WorkQueue, clock: StoppedClock) -> None:
+    queue.add(A, Priority.CHANGE)
+    queue.pop()
+    queue.done(A, 5.0)
     queue.add(A, Priority.CHANGE)
     queue.pop()
     queue.done(A, 50.0)
