@@ -68,7 +68,7 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
             await turn.ensure_finalizer()
         elif not held_by_referrers(turn, self._services, ready=False):
             self._wake_ancestors(obj)
-            return await release_when_unreferenced(turn, self._services, self._disconnect(obj.name))
+            return await release_when_unreferenced(turn, self._services, self._disconnect(obj))
         try:
             return await self._keep(turn)
         finally:
@@ -100,6 +100,7 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         except Refused as refused:
             view = self._go_on_without(turn, refused)
         view = await self._accept_machine(turn, view, declaration)
+        obj = turn.obj
         turn.status = self._composed(obj, view, cluster)
         self._note_maintenance(turn)
         if view.link is not Link.UP or view.facts is None:
@@ -150,19 +151,29 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
                 f"spec.connection.type: {type_} connects to {HYPERVISORS[type_]} hosts, but {cluster.key} is "
                 f"of hypervisor {cluster.spec.hypervisor}. Put the host into a cluster of its own hypervisor.",
             )
-        for end_point in _end_point(obj):
-            self._check_alone(obj, end_point)
+        self._check_alone(obj)
         return cluster
 
-    def _check_alone(self, obj: HostObj, end_point: str) -> None:
-        twins = [o for o in self._cache.indexed("endpoint", end_point) if o.key.kind == "Host"]
-        first = min(twins, key=lambda o: (o.created_at, o.uid), default=obj)
-        if first.uid != obj.uid:
+    def _check_alone(self, obj: HostObj) -> None:
+        """Of several Hosts with one end-point the oldest has it."""
+        twins = self._twins(obj)
+        first = min([*twins, obj], key=lambda o: (o.created_at, o.status.machine_id is None, o.name))
+        if first is obj:
+            for twin in twins:
+                if (twin.condition("Ready") or {}).get("reason") != "EndpointTaken":
+                    self._services.enqueue(twin.key)
+        else:
             raise Refused(
                 "EndpointTaken",
                 f"spec.connection: {address_of(obj.spec)} of {obj.key} is the end-point of {first.key} "
                 f"({address_of(first.spec)}), which is older. Delete one of the two, or give one another address.",
+                after=3.0 if first.deleting else DOWN_AGAIN,
             )
+
+    def _twins(self, obj: HostObj) -> list[HostObj]:
+        """Other Hosts with the same end-point."""
+        found = [o for end_point in _end_point(obj) for o in self._cache.indexed("endpoint", end_point)]
+        return [o for o in found if o.key.kind == "Host" and o.uid != obj.uid]
 
     async def _connect(self, turn: Turn[HostSpec, HostStatus]) -> HostView:
         obj = turn.obj
@@ -308,9 +319,11 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         facts = view.facts
         return f"{facts.hypervisor} {facts.version} on {facts.hostname}." if facts else ""
 
-    def _disconnect(self, host: str) -> Callable[[], Awaitable[Again | None]]:
+    def _disconnect(self, obj: HostObj) -> Callable[[], Awaitable[Again | None]]:
         async def undo() -> Again | None:
-            self._fleet.forget(host)
+            self._fleet.forget(obj.name)
+            for twin in self._twins(obj):
+                self._services.enqueue(twin.key, after=1.0)
             return None
 
         return undo

@@ -14,7 +14,7 @@ import structlog
 from controllers.engine.base import Again, Key, Obj, Refused, Services, Turn
 from controllers.fleet.base import Fleet, Link
 from controllers.fleet.pools import PoolLinks
-from controllers.logic.pool import address, hosts_in_scope, older_twin, pool_definition, pool_uuid
+from controllers.logic.pool import address, hosts_in_scope, pool_definition, pool_uuid, seniority, twins
 from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed
 from crds.storagepool import PoolClaim
 from drivers.base import DiskFacts, PoolFacts
@@ -49,8 +49,12 @@ class PoolWork:
     def check_alone(self, pool: Obj[Any, Any]) -> None:
         """H3: one export, one pool; one UUID, one pool. The older keeps it. Raises Refused PoolAddressTaken."""
         cache = self._services.cache
-        twin = older_twin(pool, [*cache.all("StoragePool"), *cache.all("ImageStore")])
-        if twin is None:
+        others = twins(pool, [*cache.all("StoragePool"), *cache.all("ImageStore")])
+        twin = min([*others, pool], key=seniority)
+        if twin is pool:
+            for other in others:
+                if (other.condition("Ready") or {}).get("reason") not in ("PoolAddressTaken", "UUIDTaken"):
+                    self._services.enqueue(other.key)
             return
         if pool_uuid(twin) == pool_uuid(pool):
             raise Refused("UUIDTaken", f"spec.uuid: {pool_uuid(pool)} is {twin.key} already, which is older.")
@@ -58,6 +62,7 @@ class PoolWork:
             "PoolAddressTaken",
             f"spec.{pool.spec.type.lower()}: {address(pool)} of {pool.key} is {twin.key} already, which is older. "
             "Delete one of the two, or give this one an export of its own.",
+            after=AGAIN,
         )
 
     def check_scope(self, pool: Obj[Any, Any]) -> None:

@@ -38,9 +38,9 @@ def end_point_of(spec: HostSpec) -> str:
 
 
 async def connection_for(host: Obj[HostSpec, HostStatus], services: Services, state: str) -> Connection:
-    """The connection that the object asks for, with its Secrets read live from the operator's
-    namespace. `state` is where simulated
-    hosts keep theirs. Raises Refused (Unsupported, SecretNotFound, SecretIncomplete, CredentialNotLabelled)."""
+    """The connection that the object asks for, with its Secrets read live from the operator's namespace. `state` is
+    where simulated hosts keep theirs. Raises Refused (Unsupported, SecretNotFound, SecretIncomplete, and what
+    `Api.secret` raises)."""
     asked = host.spec.connection
     if asked.libvirt is not None:
         return await _libvirt(host.name, asked.libvirt, services)

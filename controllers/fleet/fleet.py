@@ -206,6 +206,7 @@ class LiveFleet:
         self.services.enqueue(host)
         for instance in self.services.cache.referrers(host, "Instance"):
             self.services.enqueue(instance.key)
+        self._wake_pools(session.host)
         self._wake_waiting(session.plan.zone or "")
 
     def instances_changed(self, host: str, uuids: set[str]) -> None:
@@ -311,6 +312,16 @@ class LiveFleet:
         obj = self.services.cache.get("Host", "", host)
         known = [at for at in (self.contacts.recorded(host), obj.status.last_contact if obj else None) if at]
         return max(known) if known else None
+
+    def _wake_pools(self, host: str) -> None:
+        """Those that are to be reached from the host."""
+        obj = self.services.cache.get("Host", "", host)
+        if obj is None:
+            return
+        for kind in ("StoragePool", "ImageStore"):
+            for pool in self.services.cache.all(kind):
+                if not pool.problem and inheritance.in_scope(self.services.cache, pool.spec.scope, obj):
+                    self.services.enqueue(pool.key)
 
     def _wake_waiting(self, zone: str) -> None:
         for uuid in self._waiting.pop(zone, ()):

@@ -394,15 +394,16 @@ def _threadsafe(loop: asyncio.AbstractEventLoop, handle: Callable[[Event], None]
 
 def _words(error: Exception, address: str) -> tuple[Link, str, str]:
     """(link, reason, text) of why there is no connection: what was tried, what was answered."""
+    text = str(error) if address in str(error) else f"{address}: {error}"
     match error:
         case Stranger():
             return Link.STRANGER, "HostIdentityChanged", str(error)
         case MachineTaken():
             return Link.REFUSED, "MachineTaken", str(error)
         case AuthenticationFailed() | Invalid() | Unsupported() | Rejected():
-            return Link.REFUSED, error.reason, f"{address}: {error}"
+            return Link.REFUSED, error.reason, text
         case DriverError():
-            return Link.DOWN, error.reason, f"{address}: {error}"
+            return Link.DOWN, error.reason, text
         case ApiError() | NotLeader():
             return Link.DOWN, "Connecting", f"{address}: the API server did not take the record of its answer: {error}"
     return Link.DOWN, "InternalError", f"{address}: {type(error).__name__}: {error}"

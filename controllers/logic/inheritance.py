@@ -150,6 +150,23 @@ def _readable(obj: Obj[Any, Any] | None) -> TypeGuard[Obj[Any, Any]]:
     return obj is not None and not obj.problem
 
 
+def in_scope(cache: Cache, scope: PoolScope | StoreScope, host: HostObj) -> bool:
+    """Whether a pool or image store of that scope is to be reached from `host`."""
+    found = lineage(cache, host)
+    match scope.type:
+        case "Host":
+            return scope.host_ref is not None and scope.host_ref.name == host.name
+        case "HostCluster":
+            return scope.host_cluster_ref is not None and _named(found.cluster, scope.host_cluster_ref.name)
+        case "Zone":
+            return scope.zone_ref is not None and _named(found.zone, scope.zone_ref.name)
+    return scope.region_ref is not None and _named(found.region, scope.region_ref.name)
+
+
+def _named(obj: Obj[Any, Any] | None, name: str) -> bool:
+    return obj is not None and obj.name == name
+
+
 def placed_on(cache: Cache, host: str) -> list[Obj[Any, Any]]:
     """The Instances whose placement, or whose migration's target, is that host, by namespace and name."""
     found = []

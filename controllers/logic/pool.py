@@ -1,6 +1,7 @@
 """What a StoragePool or ImageStore is to a driver, where it is to be reached, and when two of them are one. Pure."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from controllers.engine.base import Cache, Obj
@@ -51,18 +52,21 @@ def address(pool: PoolObj) -> str:
     return ""
 
 
-def older_twin(pool: PoolObj, others: Iterable[PoolObj]) -> PoolObj | None:
-    """Of those that lie at the same address or have the same UUID, the oldest, if it is older than `pool`."""
-    mine = (pool.created_at, pool.uid)
-    twins = [
+def twins(pool: PoolObj, others: Iterable[PoolObj]) -> list[PoolObj]:
+    """Of the others, those that lie at the same address or have the same UUID."""
+    mine, uuid = address(pool), pool_uuid(pool)
+    return [
         other
         for other in others
         if other.uid != pool.uid
         and not other.problem
-        and (other.created_at, other.uid) < mine
-        and ((address(pool) and address(other) == address(pool)) or pool_uuid(other) == pool_uuid(pool))
+        and ((mine and address(other) == mine) or pool_uuid(other) == uuid)
     ]
-    return min(twins, key=lambda t: (t.created_at, t.uid), default=None)
+
+
+def seniority(pool: PoolObj) -> tuple[datetime, bool, str]:
+    """The least keeps what two pools claim: the older; of one second's, the one that was reached already."""
+    return (pool.created_at, pool.status.claim is None, pool.name)
 
 
 def hosts_in_scope(cache: Cache, pool: PoolObj) -> list[str]:

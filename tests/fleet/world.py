@@ -72,7 +72,7 @@ class World:
 
     @asynccontextmanager
     async def operator(self, **settings: Any) -> AsyncIterator[Operator]:
-        """The infrastructure kinds at work until the block ends. `listing_interval` and all of the engine's settings."""
+        """The infrastructure kinds at work until the block ends. `settings` are the engine's and `listing_interval`."""
         made: list[LiveFleet] = []
         placed = Placed()
         interval = settings.pop("listing_interval", 0.3)

@@ -1,4 +1,4 @@
-"""safety.md W3 as tables: which signs start the counting again, when a host is clear, and what (a) allows until when."""
+"""safety.md W3 as tables: which signs start the counting again, when a host is clear, and what (a) allows how long."""
 
 from datetime import UTC, datetime, timedelta
 
