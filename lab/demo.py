@@ -102,26 +102,32 @@ def _look_around(kubectl: Kubectl, layout: Layout) -> None:
         address = instance.get("status", {}).get("primaryAddress")
         if not address:
             continue
+        answer = guests.answer(address)
         print(f"The console of {namespace}/{name} ends with:")
         print(indent(guests.console_tail(layout.logs, instance["status"]["uuid"])))
-        print(f"$ curl http://{address}/")
-        print(f"    {guests.answer(address)}")
+        print(f"$ curl http://{address}/\n{indent(answer)}")
 
 
 def _what_next(target: Target, operator: Operator, seconds: float) -> None:
     name = operator.layout.name
-    option = "" if name == "demo" else f" --name {name}"
+    lab = ".venv/bin/python -m lab" + ("" if name == "demo" else f" --name {name}")
+    end = "make down" if name == "demo" else f"{lab} down"
+    hints = (
+        ("kubectl get stratiform -A", "all of it"),
+        ("kubectl get instances -A -o wide", "the guests"),
+        ("kubectl explain instance.spec", "what may be asked for"),
+        (f"{lab} console team-a web-1", "the guest's serial console; --attach: type into it"),
+        (f"{lab} kill node-1", "a host's sudden death; revive brings it back"),
+        (f"{lab} --help", "more to break and mend"),
+        (end, "the end of it"),
+    )
+    width = max(len(command) for command, _ in hints)
+    lines = "\n".join(f"    {command:<{width}}  # {text}" for command, text in hints)
     print(f"""
 Everything is Ready after {seconds:.0f} s. Now try:
 
     export KUBECONFIG={target.kubectl.kubeconfig} PATH={target.kubectl.program.parent}:$PATH
-    kubectl get stratiform -A
-    kubectl get instances -A -o wide
-    kubectl explain instance.spec
-    .venv/bin/python -m lab{option} console team-a web-1     the guest's serial console (--attach: type into it)
-    .venv/bin/python -m lab{option} kill node-1              a host's sudden death; revive brings it back
-    .venv/bin/python -m lab{option} --help                   more to break and mend
-    make down                                         the end of all of it
+{lines}
 
 The operator's log: {operator.process.log}
 Its metrics: {operator.metrics_url}""")

@@ -1,11 +1,14 @@
 """What a person sees of a guest: its console and its answer on the network. Called by lab.demo and lab.__main__."""
 
+import re
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from lab.errors import LabError, tail
+
+TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[a-z]|[\r\x00-\x08]")
 
 
 def console_file(logs: Path, uuid: str) -> Path:
@@ -20,9 +23,9 @@ def console_file(logs: Path, uuid: str) -> Path:
 
 
 def console_tail(logs: Path, uuid: str, lines: int = 15) -> str:
-    """The last lines of a guest's console, without the carriage returns of a serial line."""
-    text = tail(console_file(logs, uuid), lines).replace("\r", "")
-    return "\n".join(line for line in text.splitlines() if line.strip())
+    """The last lines of a guest's console, without what moves a terminal's cursor."""
+    text = TERMINAL.sub("", tail(console_file(logs, uuid), 4 * lines))
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
 
 
 def answer(address: str, seconds: float = 60) -> str:
