@@ -59,7 +59,7 @@ class DiskWork:
         for host in sorted(connected, key=lambda h: (h not in first, h)):
             view = self._fleet.view(host)
             if view is not None and view.instances is not None:
-                return host
+                return str(host)
         ready = pool.condition("Ready") or {}
         why = f": {ready.get('message')}" if ready.get("status") == "False" and ready.get("message") else "."
         raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=POOL_AGAIN)
@@ -81,7 +81,7 @@ class DiskWork:
             self.host_for(pool), "observe_disk", lambda e: e.storage.observe_disk(definition, disk), changes=False
         )
 
-    async def list(self, pool: PoolObj) -> tuple[DiskFacts, ...]:
+    async def disks_on(self, pool: PoolObj) -> tuple[DiskFacts, ...]:
         definition = self.definition(pool)
         return await self._fleet.call(
             self.host_for(pool), "list_disks", lambda e: e.storage.list_disks(definition), changes=False
@@ -164,7 +164,8 @@ class DiskWork:
         elif adoption(obj) is not None and not obj.spec.uuid:
             raise Refused(
                 "OrphanNotFound",
-                f"metadata.annotations[{ADOPT}]: no disk {name} lies on {pool.key}: name the StoragePool that has it in "
+                f"metadata.annotations[{ADOPT}]: no disk {name} lies on {pool.key}: name the StoragePool that has it "
+                "in "
                 "spec.storagePoolRef, or remove the annotation.",
             )
         self._check_orphans(obj)
@@ -182,7 +183,9 @@ class DiskWork:
         ref = obj.spec.volume_type_ref
         vtype = self._services.cache.get("VolumeType", "", ref.name) if ref else None
         mark = self._mark(obj, uuid, DiskState.CREATING, plan.size, base)
-        definition = DiskDefinition(mark=mark, size=plan.size, provisioning=vtype.spec.provisioning if vtype else "Thin")
+        definition = DiskDefinition(
+            mark=mark, size=plan.size, provisioning=vtype.spec.provisioning if vtype else "Thin"
+        )
         where, host = self.definition(pool), self.host_for(pool, prefer=self._near(obj))
         if base:
             facts = await self._fleet.call(
@@ -232,14 +235,15 @@ class DiskWork:
         return None
 
     async def _search(self, obj: VolumeObj) -> tuple[list[tuple[PoolObj, DiskFacts]], list[str]]:
-        """Disks whose mark says that they are this Volume's, newest copy first, and pools that could not be searched."""
+        """Disks whose mark says that they are this Volume's, newest copy first, and pools that could not be "
+        "searched."""
         found: list[tuple[PoolObj, DiskFacts]] = []
         silent: list[str] = []
         for pool in self._pools_of_zone(obj.spec.zone_ref.name):
             if not self.reachable(pool):
                 silent.append(pool.name)
                 continue
-            found += [(pool, d) for d in await self.list(pool) if d.mark and d.mark.uid == obj.uid]
+            found += [(pool, d) for d in await self.disks_on(pool) if d.mark and d.mark.uid == obj.uid]
         return sorted(found, key=lambda pair: -(pair[1].mark.n if pair[1].mark else 0)), silent
 
     def _pools_of_zone(self, zone: str) -> list[PoolObj]:
@@ -264,7 +268,8 @@ class DiskWork:
         if mark.uid != obj.uid and (not may_take(obj, mark) or self._services.cache.by_uid(mark.uid) is not None):
             raise Refused(
                 "UUIDTaken",
-                f"spec.uuid: disk {facts.disk} on {pool.key} belongs to Volume {mark.namespace}/{mark.name}, not to this "
+                f"spec.uuid: disk {facts.disk} on {pool.key} belongs to Volume {mark.namespace}/{mark.name}, not to "
+                "this "
                 "one: use another UUID, or leave it unset.",
             )
         if mark.state is DiskState.CREATING:
@@ -273,7 +278,8 @@ class DiskWork:
         if not facts.exists:
             raise Refused(
                 "Lost",
-                f"Disk {facts.disk} was ready on {pool.key} and is not there any more. It is not made again empty: bring "
+                f"Disk {facts.disk} was ready on {pool.key} and is not there any more. It is not made again empty: "
+                "bring "
                 "it back there, or delete this Volume.",
                 after=60.0,
             )
@@ -285,18 +291,20 @@ class DiskWork:
         if existing is not None and existing.disk:
             raise Refused(
                 "Unsupported",
-                "spec.source.existing.disk: unmarked disks cannot be taken yet; leave it unset and name a retained disk "
+                "spec.source.existing.disk: unmarked disks cannot be taken yet; leave it unset and name a retained "
+                "disk "
                 "by spec.uuid.",
                 stalled=True,
             )
-        found = next((d for d in await self.list(pool) if d.mark and d.mark.uuid == uuid), None)
+        found = next((d for d in await self.disks_on(pool) if d.mark and d.mark.uuid == uuid), None)
         mark = found.mark if found else None
         if found is None or mark is None or not found.exists:
             raise Refused("DiskNotFound", f"spec.uuid: no disk of UUID {uuid} lies on {pool.key}.", after=60.0)
         if mark.installation not in self._services.installations or mark.namespace != obj.namespace:
             raise Refused(
                 "NotOurs",
-                f"spec.uuid: disk {found.disk} on {pool.key} was not kept by a Volume of namespace {obj.namespace}, so it "
+                f"spec.uuid: disk {found.disk} on {pool.key} was not kept by a Volume of namespace {obj.namespace}, so "
+                "it "
                 "cannot be taken here.",
             )
         if mark.uid != obj.uid and mark.state is not DiskState.RETAINED:
@@ -315,8 +323,9 @@ class DiskWork:
     ) -> DiskMark:
         """`old`: of a disk that is there already; what is the disk's own is kept."""
         return DiskMark(
-            installation=self._services.installation, kind="Volume", namespace=obj.namespace, name=obj.name, uid=obj.uid,
-            uuid=uuid, n=old.n if old else 1, state=state, size=size, format=old.format if old else "qcow2", base=base,
+            installation=self._services.installation, kind="Volume", namespace=obj.namespace, name=obj.name,
+            uid=obj.uid, uuid=uuid, n=old.n if old else 1, state=state, size=size, base=base,
+            format=old.format if old else "qcow2",
             made_by=obj.spec.made_by.uid if obj.spec.made_by else "", owner=old.owner if old else None,
         )  # fmt: skip
 
@@ -331,15 +340,18 @@ class DiskWork:
                     continue
                 raise Refused(
                     "OrphanExists",
-                    f"Disk {orphan.disk or orphan.uuid} on {pool.key} bears this Volume's name, and its object is gone: "
-                    f"nothing was made. Annotate {ADOPT}: {orphan.uuid} to take it, or {IGNORE_ORPHAN}: {orphan.uuid} to "
+                    f"Disk {orphan.disk or orphan.uuid} on {pool.key} bears this Volume's name, and its object is "
+                    "gone: "
+                    f"nothing was made. Annotate {ADOPT}: {orphan.uuid} to take it, or {IGNORE_ORPHAN}: {orphan.uuid} "
+                    "to "
                     "make a new one beside it.",
                 )
 
     # ------------------------------------------------------------ gone
 
     async def dispose(self, obj: VolumeObj, pool: PoolObj, disk: str, *, retain: bool) -> None:
-        """The disk goes, or stays with the mark `retained`; a base image that only it needed goes too (D4). Idempotent."""
+        """The disk goes, or stays with the mark `retained`; a base image that only it needed goes too (D4). "
+        "Idempotent."""
         facts = await self.look(pool, disk)
         mark = facts.mark if facts else None
         if facts is not None and facts.unreadable:
@@ -378,7 +390,7 @@ class DiskWork:
         template = self._services.cache.by_uid(facts.mark.uid)
         if template is not None and not template.deleting:
             return
-        if any(d.mark is not None and d.mark.base == base for d in await self.list(pool)):
+        if any(d.mark is not None and d.mark.base == base for d in await self.disks_on(pool)):
             return
         await self.delete(pool, base, facts.mark.uid)
 

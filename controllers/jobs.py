@@ -5,6 +5,7 @@ there and starts again.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,19 @@ from controllers.engine.base import Key, Services
 from drivers.base import Progress
 
 
+class GaveUp(Exception):
+    """The job was told to end."""
+
+
 @dataclass(slots=True)
 class Job:
     """One piece of work. `progress` is replaced whole from the thread that does it."""
 
-    task: asyncio.Task[Any] | None = None
+    task: asyncio.Task[None] | None = None
     progress: Progress | None = None
+    given_up: bool = False
+    result: Any = None
+    error: Exception | None = None
 
     @property
     def running(self) -> bool:
@@ -26,9 +34,16 @@ class Job:
 
     @property
     def percent(self) -> int | None:
+        """None while the length is not known."""
         if self.progress is None or not self.progress.total:
             return None
         return min(100, 100 * self.progress.bytes // self.progress.total)
+
+    def note(self, progress: Progress) -> None:
+        """For the driver, from its thread. Raises GaveUp when nobody wants the result any more."""
+        if self.given_up:
+            raise GaveUp
+        self.progress = progress
 
 
 class Jobs:
@@ -48,18 +63,34 @@ class Jobs:
             return job
         job = Job()
 
-        async def run() -> Any:
+        async def run() -> None:
             try:
-                return await work(job)
+                job.result = await work(job)
+            except Exception as error:
+                job.error = error
             finally:
                 self._services.enqueue(key)
 
-        job.task = asyncio.get_running_loop().create_task(run(), name=name)
+        # Not in the turn's context: the job outlives the turn, and takes none of its places.
+        loop = asyncio.get_running_loop()
+        job.task = loop.create_task(run(), name=name, context=contextvars.Context())
         self._jobs[name] = job
         return job
 
     def collect(self, name: str) -> Any:
         """The result of a job that has ended, which is forgotten then. Raises what the job raised."""
         job = self._jobs.pop(name)
-        assert job.task is not None
-        return job.task.result()
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    def give_up(self, prefix: str) -> bool:
+        """Tell all jobs whose name begins so to end. True once none of them runs any more; they are forgotten then."""
+        mine = {name: job for name, job in self._jobs.items() if name.startswith(prefix)}
+        for job in mine.values():
+            job.given_up = True
+        if any(job.running for job in mine.values()):
+            return False
+        for name in mine:
+            del self._jobs[name]
+        return True

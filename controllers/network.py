@@ -7,10 +7,14 @@ from controllers.deletion import release_when_unreferenced
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.logic import addresses
 from controllers.logic.inheritance import allows
+from controllers.logic.visibility import came_late
+from controllers.networkaddress import user_of
 from crds.network import NetworkSpec, NetworkStatus, SubnetUse
 from crds.zone import PhysicalNetwork, ZoneSpec
 
 NetworkObj = Obj[NetworkSpec, NetworkStatus]
+RIVALS = 30.0
+"""Seconds until a wire that somebody else has is asked for again; its going wakes at once."""
 
 
 def _wire(obj: NetworkObj) -> Iterable[str]:
@@ -31,13 +35,24 @@ class NetworkReconciler(Reconciler[NetworkSpec, NetworkStatus]):
 
     def references(self, obj: NetworkObj) -> Iterable[Key]:
         yield Key("Zone", "", obj.spec.zone_ref.name)
+        yield Key("Namespace", "", obj.namespace)
+
+    def signal(self, obj: NetworkObj) -> object:
+        """Not with its labels and annotations: nobody goes by them."""
+        ready = obj.condition("Ready") or {}
+        return (obj.generation, obj.deleting, ready.get("status"), ready.get("reason"))
 
     async def reconcile(self, turn: Turn[NetworkSpec, NetworkStatus]) -> Again | None:
         obj = turn.obj
         if obj.deleting:
-            return await release_when_unreferenced(turn, self._services)
+            self._count(turn)
+            again = await release_when_unreferenced(turn, self._services)
+            for rival in self._rivals(obj):
+                self._services.enqueue(rival.key)
+            return again
         await turn.ensure_finalizer()
         self._count(turn)
+        self._tell_reservations(obj)
         self._check(obj)
         turn.conditions.set("Ready", "True", "Granted", "Instances may use it.")
         turn.conditions.set("Synced", "True", "Reconciled")
@@ -45,11 +60,12 @@ class NetworkReconciler(Reconciler[NetworkSpec, NetworkStatus]):
 
     def _check(self, obj: NetworkObj) -> None:
         zone = self._services.cache.get("Zone", "", obj.spec.zone_ref.name)
-        if zone is None:
-            raise Refused("ZoneNotFound", f"spec.zoneRef: Zone {obj.spec.zone_ref.name} does not exist.")
+        if zone is None or came_late(obj, zone):
+            how = "does not exist" if zone is None else "is being deleted"
+            raise Refused("ZoneNotFound", f"spec.zoneRef: Zone {obj.spec.zone_ref.name} {how}.")
         if obj.spec.physical:
             self._check_grant(obj, zone)
-            self._check_wire(obj)
+            self._check_wire(obj, zone)
         found = addresses.problems(obj.spec)
         if found:
             raise Refused("BadRanges", " ".join(f"{p.field} {p.message}." for p in found[:4]), stalled=True)
@@ -69,8 +85,8 @@ class NetworkReconciler(Reconciler[NetworkSpec, NetworkStatus]):
             raise Refused(
                 "NotGranted",
                 f"spec.physical.network: Zone {zone.name} does not grant {physical.network} to namespace "
-                f"{obj.namespace}: "
-                f"its administrator adds it to spec.physicalNetworks[{physical.network}].namespaces.",
+                f"{obj.namespace}: its administrator adds it to "
+                f" spec.physicalNetworks[{physical.network}].namespaces.",
             )
         if not _carries(wire, physical.vlan):
             asked = f"VLAN {physical.vlan}" if physical.vlan else "untagged use"
@@ -81,16 +97,40 @@ class NetworkReconciler(Reconciler[NetworkSpec, NetworkStatus]):
                 f"{granted}.",
             )
 
-    def _check_wire(self, obj: NetworkObj) -> None:
-        rivals = [o for wire in _wire(obj) for o in self._services.cache.indexed("wire", wire) if o.uid != obj.uid]
-        older = [o for o in rivals if (o.created_at, o.uid) < (obj.created_at, obj.uid)]
-        if older:
-            first = min(older, key=lambda o: (o.created_at, o.uid))
+    def _check_wire(self, obj: NetworkObj, zone: Obj[ZoneSpec, Any]) -> None:
+        """One Network a wire: who has it keeps it, else the oldest. One that was not granted the wire holds nothing."""
+        first = min((obj, *self._rivals(obj)), key=lambda o: self._rank(o, zone))
+        if first.uid != obj.uid:
+            physical = obj.spec.physical
+            asked = f"VLAN {physical.vlan}" if physical and physical.vlan else "the untagged part"
             raise Refused(
                 "VLANTaken",
-                f"spec.physical: Network {first.namespace}/{first.name} has this physical network and VLAN already; "
-                "share that one by its visibility, or take another VLAN.",
+                f"spec.physical: {asked} of {physical.network if physical else ''} is Network "
+                f"{first.namespace}/{first.name} already: share that one by its visibility, or take another VLAN.",
+                after=RIVALS,
             )
+
+    def _rivals(self, obj: NetworkObj) -> list[NetworkObj]:
+        return [
+            o for wire in _wire(obj) for o in self._services.cache.indexed("wire", wire)
+            if o.uid != obj.uid and not o.problem
+        ]  # fmt: skip
+
+    def _rank(self, obj: NetworkObj, zone: Obj[ZoneSpec, Any]) -> tuple[bool, bool, str, str]:
+        try:
+            self._check_grant(obj, zone)
+        except Refused:
+            return (True, True, "", obj.uid)
+        return (False, not (obj.is_true("Ready") or obj.deleting), obj.created_at.isoformat(), obj.uid)
+
+    def _tell_reservations(self, obj: NetworkObj) -> None:
+        """A reservation shows who uses it, and instances that begin to are none of its references."""
+        for address in self._services.cache.referrers(obj.key, "NetworkAddress"):
+            if (
+                address.spec.claim.reserved is not None
+                and user_of(self._services.cache, address) != address.status.used_by
+            ):
+                self._services.enqueue(address.key)
 
     def _count(self, turn: Turn[NetworkSpec, NetworkStatus]) -> None:
         obj, cache = turn.obj, self._services.cache

@@ -7,7 +7,7 @@ the address, so that a hand that deletes it cannot give one address to two guest
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
+from controllers.engine.base import Again, Cache, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.logic import addresses
 from crds.networkaddress import AddressUser, NetworkAddressSpec, NetworkAddressStatus
 
@@ -27,13 +27,15 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
 
     def references(self, obj: AddressObj) -> Iterable[Key]:
         yield Key("Network", obj.namespace, obj.spec.network_ref.name)
-        claim = obj.spec.claim.instance
+        claim, reserved = obj.spec.claim.instance, obj.spec.claim.reserved
         if claim:
             yield Key("Instance", claim.namespace, claim.name)
+        if reserved and reserved.name:
+            yield Key("Instance", reserved.namespace, reserved.name)
 
     async def reconcile(self, turn: Turn[NetworkAddressSpec, NetworkAddressStatus]) -> Again | None:
         obj = turn.obj
-        user = self._user(obj)
+        user = user_of(self._services.cache, obj)
         if obj.deleting:
             return await self._delete(turn, user)
         if obj.spec.claim.type == "Instance" and await self._abandoned(obj):
@@ -42,8 +44,7 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         await turn.ensure_finalizer()
         turn.status = NetworkAddressStatus(used_by=user)
         self._check(obj)
-        turn.conditions.set("Ready", "True", "Claimed", f"{obj.spec.address} is taken by this object.")
-        turn.conditions.set("Synced", "True", "Reconciled")
+        turn.conditions.set("Ready", "True", *_said(obj, user))
         return None
 
     def _check(self, obj: AddressObj) -> None:
@@ -70,32 +71,10 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         if user is None:
             await turn.release()
             return None
-        turn.status = NetworkAddressStatus(used_by=user)
+        turn.status = NetworkAddressStatus(used_by=user, state="Deleting")
         message = f"Instance {user.namespace}/{user.name} uses {turn.obj.spec.address} on its NIC {user.interface}."
-        turn.conditions.set("Deleting", "True", "InUse", message)
-        turn.conditions.set("Ready", "True", "Claimed", message)
-        turn.conditions.set("Synced", "True", "Reconciled")
-        return None
-
-    def _user(self, obj: AddressObj) -> AddressUser | None:
-        """The instance whose NIC has the address: declared, or still as its status says."""
-        network = Key("Network", obj.namespace, obj.spec.network_ref.name)
-        claim = obj.spec.claim.instance
-        if claim:
-            instance = self._services.cache.get("Instance", claim.namespace, claim.name)
-            holds = (
-                instance is not None
-                and instance.uid == claim.uid
-                and _holds(instance, claim.interface, obj.spec.address)
-            )
-            user = AddressUser(namespace=claim.namespace, name=claim.name, uid=claim.uid, interface=claim.interface)
-            return user if holds else None
-        for instance in self._services.cache.referrers(network, "Instance"):
-            for nic in instance.status.networks:
-                if obj.spec.address in nic.addresses:
-                    return AddressUser(
-                        namespace=instance.namespace, name=instance.name, uid=instance.uid, interface=nic.name
-                    )
+        turn.conditions.set("Deleting", "True", "InUse", f"{message} It goes when that NIC has let go of it.")
+        turn.conditions.set("Ready", "True", "InUse", message)
         return None
 
     async def _abandoned(self, obj: AddressObj) -> bool:
@@ -109,8 +88,45 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         return live is None or live["metadata"]["uid"] != claim.uid
 
 
+def user_of(cache: Cache, obj: AddressObj) -> AddressUser | None:
+    """The NIC that has the address: as its claim says, or of a reservation as its instance's status says. Pure."""
+    claim, reserved = obj.spec.claim.instance, obj.spec.claim.reserved
+    if claim:
+        instance = cache.get("Instance", claim.namespace, claim.name)
+        if instance is None or instance.uid != claim.uid or not _holds(instance, claim.interface, obj.spec.address):
+            return None
+        return AddressUser(namespace=claim.namespace, name=claim.name, uid=claim.uid, interface=claim.interface)
+    network = Key("Network", obj.namespace, obj.spec.network_ref.name)
+    for instance in cache.referrers(network, "Instance"):
+        if reserved is None or instance.namespace != reserved.namespace:
+            continue
+        for nic in instance.status.networks:
+            on = nic.network_ref and (nic.network_namespace or instance.namespace, nic.network_ref.name)
+            if obj.spec.address in nic.addresses and on == (network.namespace, network.name):
+                return AddressUser(
+                    namespace=instance.namespace, name=instance.name, uid=instance.uid, interface=nic.name
+                )
+    return None
+
+
+def _said(obj: AddressObj, user: AddressUser | None) -> tuple[str, str]:
+    """Reason and message of Ready."""
+    if user is not None:
+        return (
+            "InUse",
+            f"{obj.spec.address} is used by Instance {user.namespace}/{user.name} on its NIC {user.interface}.",
+        )
+    reserved = obj.spec.claim.reserved
+    if reserved is None:
+        return "Claimed", f"{obj.spec.address} is taken."
+    whom = f"Instance {reserved.namespace}/{reserved.name}" if reserved.name else f"namespace {reserved.namespace}"
+    return "Reserved", f"{obj.spec.address} is kept for {whom}."
+
+
 def _holds(instance: Obj[Any, Any], interface: str, address: str) -> bool:
     """Held while the machine's NIC has it, and from the claim on until the NIC has got its addresses."""
     had = next((n.addresses for n in instance.status.networks if n.name == interface), ())
+    if instance.problem:
+        return True
     declared = any(n.name == interface for n in instance.spec.networks) and not instance.deleting
     return address in had or (declared and not had)

@@ -1,7 +1,5 @@
-"""InstanceType and VolumeType: offers that are counted and kept while something refers to them. Called by the "
+"""InstanceType and VolumeType: offers that are counted, and kept while something refers to them. Called by the "
 "engine."""
-
-from typing import Any
 
 from controllers.deletion import release_when_unreferenced
 from controllers.engine.base import Again, Reconciler, Services, Turn
@@ -24,7 +22,7 @@ class InstanceTypeReconciler(Reconciler[InstanceTypeSpec, InstanceTypeStatus]):
         await turn.ensure_finalizer()
         count = sum(1 for _ in self._services.cache.referrers(turn.obj.key, "Instance"))
         turn.status = InstanceTypeStatus(instances=count)
-        _offered(turn)
+        turn.conditions.set("Ready", "True", "Offered", "Instances may refer to it.")
         return None
 
 
@@ -43,10 +41,5 @@ class VolumeTypeReconciler(Reconciler[VolumeTypeSpec, VolumeTypeStatus]):
         await turn.ensure_finalizer()
         count = sum(1 for _ in self._services.cache.referrers(turn.obj.key, "Volume"))
         turn.status = VolumeTypeStatus(volumes=count)
-        _offered(turn)
+        turn.conditions.set("Ready", "True", "Offered", "Volumes may refer to it.")
         return None
-
-
-def _offered(turn: Turn[Any, Any]) -> None:
-    turn.conditions.set("Ready", "True", "Offered", "May be referred to.")
-    turn.conditions.set("Synced", "True", "Reconciled")

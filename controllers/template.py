@@ -1,320 +1,343 @@
 """The Template kind: a verified copy on every image store of its zones, and a cached one on each pool that needs it.
 
-Called by the engine. The bytes are fetched by the driver of a host that reaches the store (design.md §5); what is
-here says which copies shall be there, starts the long work, and shows how far it is.
+Called by the engine. What is here says which copies shall be there, starts the long work, and shows how far it is.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from controllers.deletion import held_by_referrers
-from controllers.disks import DiskWork
+from controllers.disks import DiskWork, PoolObj
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
-from controllers.jobs import Job, Jobs
+from controllers.images import ImageWork, LongWork, TemplateObj, image_disk, reason, words
+from controllers.jobs import GaveUp, Job, Jobs
 from controllers.logic.identity import object_uuid
-from controllers.logic.inheritance import hosts_in_scope, zone_of
+from controllers.logic.inheritance import hosts_in_scope, own_allocation, zone_of
+from controllers.logic.visibility import came_late
 from crds.base import shorten_quantity
 from crds.template import PoolCopy, StoreCopy, TemplateSpec, TemplateStatus
-from drivers.base import DiskDefinition, DiskFacts, ImageSource, PoolDefinition, Progress
-from drivers.errors import BadImage, DriverError, Rejected
-from drivers.marks import DiskMark, DiskState
+from drivers.base import DiskFacts
+from drivers.errors import BadImage, DriverError
 
-TemplateObj = Obj[TemplateSpec, TemplateStatus]
-MAX_BYTES = 2**40
-"""Largest image that is fetched, and the largest disk in one: 1 TiB and 16 TiB."""
-MAX_VIRTUAL = 16 * 2**40
+TemplateTurn = Turn[TemplateSpec, TemplateStatus]
 PROGRESS_EVERY = 5.0
 """Seconds between two writes of progress (design.md §3)."""
-RETRY_AFTER = 30.0
+RETRY_AFTER = 10.0
+LOOK_FOR_STORES = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class OnStore:
+    """The copy as it is now. `start` is the work that brings it there, not begun yet."""
+
+    copy: StoreCopy
+    reason: str = ""
+    start: LongWork | None = None
 
 
 class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
     """Never deployable when it failed; one copy a pool, not one an instance."""
 
     kind = "Template"
+    roll_up = True
     indexes: Mapping[str, Callable[[TemplateObj], Iterable[str]]] = {
         "template-uuid": lambda obj: [object_uuid(None, obj.uid)]
     }
 
     def __init__(self, services: Services, fleet: Fleet, cluster_cidrs: tuple[str, ...]) -> None:
-        """`cluster_cidrs`: ranges of the cluster itself, from which nothing is fetched."""
-        self._services, self._fleet, self._cluster_cidrs = services, fleet, cluster_cidrs
+        self._services = services
         self._disks = DiskWork(services, fleet)
+        self._images = ImageWork(services, fleet, self._disks, cluster_cidrs)
         self._jobs = Jobs(services)
 
     def references(self, obj: TemplateObj) -> Iterable[Key]:
-        for store in self._services.cache.all("ImageStore"):
-            yield store.key
+        for copy in obj.status.stores:
+            yield Key("ImageStore", "", copy.image_store)
         for zone in obj.spec.zones:
             yield Key("Zone", "", zone)
 
     def signal(self, obj: TemplateObj) -> object:
+        """Volumes wait for the copy on their pool."""
         ready = obj.condition("Ready") or {}
-        copies = tuple((p.pool, p.state, (p.percent or 0) // 10) for p in obj.status.pools)
-        visibility = obj.spec.visibility.model_dump_json()
-        return (obj.generation, obj.deleting, ready.get("status"), ready.get("reason"), copies, visibility)
+        copies = tuple((p.pool, p.state, (p.percent or 0) // 10, p.message) for p in obj.status.pools)
+        return (
+            obj.generation, obj.deleting, ready.get("status"), ready.get("reason"), obj.status.virtual_size, copies,
+        )  # fmt: skip
 
-    async def reconcile(self, turn: Turn[TemplateSpec, TemplateStatus]) -> Again | None:
-        obj = turn.obj
-        if obj.deleting:
+    async def reconcile(self, turn: TemplateTurn) -> Again | None:
+        if turn.obj.deleting:
             return await self._delete(turn)
         await turn.ensure_finalizer()
-        stores = self._stores(obj)
-        copies = [await self._on_store(turn, store) for store in stores]
-        turn.status = turn.status.model_copy(
-            update={
-                "stores": tuple(copies), "percent": min((c.percent or 0 for c in copies), default=None),
-                "state": _worst(copies),
-            }
-        )  # fmt: skip
-        self._judge(turn, copies)
-        pools = [await self._on_pool(turn, pool, stores) for pool in self._needed_pools(obj)]
-        turn.status = turn.status.model_copy(update={"pools": tuple(pools)})
-        turn.conditions.set("Synced", "True", "Reconciled")
-        busy = any(c.state in ("Fetching", "Copying") for c in (*copies, *pools))
-        waiting = any(c.state == "Pending" for c in (*copies, *pools))
-        return Again(PROGRESS_EVERY) if busy else Again(RETRY_AFTER) if waiting else None
-
-    def _judge(self, turn: Turn[TemplateSpec, TemplateStatus], copies: list[StoreCopy]) -> None:
-        failed = [c for c in copies if c.state == "Failed"]
-        ready = [c for c in copies if c.state == "Ready"]
-        if failed:
-            turn.conditions.set("Ready", "False", "ImageRefused", failed[0].message or "")
-            turn.conditions.set("Stalled", "True", "ImageRefused", "spec.source is immutable: make another Template.")
-        elif ready and len(ready) == len(copies):
-            turn.conditions.set("Ready", "True", "Verified", f"Verified on {', '.join(c.image_store for c in ready)}.")
-        elif not copies:
-            zones = ", ".join(turn.obj.spec.zones) or "any zone"
-            turn.conditions.set(
-                "Ready", "False", "NoImageStore",
-                f"No ImageStore is there for {zones}: make one with spec.scope of that Zone or its Region.",
-            )  # fmt: skip
-        else:
-            lacking = [c for c in copies if c.state != "Ready"]
-            text = "; ".join(f"{c.image_store}: {c.message or c.state} ({c.percent or 0} %)" for c in lacking)
-            turn.conditions.set("Ready", "False", lacking[0].state, text)
+        stores = await self._stores(turn)
+        pools = await self._pools(turn)
+        states = {s.state for s in stores} | {p.state for p in pools}
+        if states & {"Fetching", "Copying"}:
+            return Again(PROGRESS_EVERY)
+        waiting = not stores or "Pending" in states
+        return Again(RETRY_AFTER if waiting else LOOK_FOR_STORES)
 
     # ------------------------------------------------------------ on image stores
 
-    def _stores(self, obj: TemplateObj) -> list[Obj[Any, Any]]:
-        """ImageStores that shall hold it: those of its zones, or all."""
-        wanted = set(obj.spec.zones)
+    async def _stores(self, turn: TemplateTurn) -> tuple[StoreCopy, ...]:
+        wanted = self._wanted_stores(turn.obj)
+        seen = [await self._on_store(turn, store) for store in wanted]
+        left = await self._leave(turn, {s.name for s in wanted}, any(s.copy.state == "Ready" for s in seen))
+        copies = tuple(sorted((*(s.copy for s in seen), *left), key=lambda c: c.image_store))
+        percent = min((c.percent or 0 for c in copies), default=None)
+        turn.status = turn.status.model_copy(update={"stores": copies, "percent": percent, "state": _worst(copies)})
+        self._judge(turn, seen, left)
+        work = [(store, s.start) for store, s in zip(wanted, seen, strict=True) if s.start is not None]
+        if work:
+            await turn.save()  # W1: where a copy may lie is known before it is begun.
+        for store, start in work:
+            self._jobs.start(_job(turn.obj, store), turn.obj.key, start)
+        return copies
+
+    def _wanted_stores(self, obj: TemplateObj) -> list[PoolObj]:
+        """ImageStores that shall hold it: those of its zones, or all; a Disabled one takes no new copy."""
+        zones, cache = set(obj.spec.zones), self._services.cache
+        had = {c.image_store for c in obj.status.stores}
         found = []
-        for store in self._services.cache.all("ImageStore"):
-            if store.deleting or store.problem:
+        for store in cache.all("ImageStore"):
+            if store.deleting or store.problem or (store.name not in had and not own_allocation(store).enabled):
                 continue
-            zones = {zone_of(self._services.cache, h) for h in hosts_in_scope(self._services.cache, store.spec.scope)}
-            if not wanted or wanted & zones or (store.spec.scope.zone_ref and store.spec.scope.zone_ref.name in wanted):
+            scope = store.spec.scope
+            served = {zone_of(cache, host) for host in hosts_in_scope(cache, scope)}
+            served |= {scope.zone_ref.name} if scope.zone_ref else set()
+            if not zones or zones & served:
                 found.append(store)
         return sorted(found, key=lambda s: s.name)
 
-    async def _on_store(self, turn: Turn[TemplateSpec, TemplateStatus], store: Obj[Any, Any]) -> StoreCopy:
-        """The copy there as it is now; begins to fetch it where it is not there."""
+    async def _on_store(self, turn: TemplateTurn, store: PoolObj) -> OnStore:
         had = next((c for c in turn.status.stores if c.image_store == store.name), None)
         if had is not None and had.state in ("Ready", "Failed"):
-            return had
-        job_name = f"{turn.obj.uid}/store/{store.uid}"
-        job = self._jobs.get(job_name)
+            return OnStore(had, "ImageRefused" if had.state == "Failed" else "")
+        job = self._jobs.get(_job(turn.obj, store))
         try:
             if job is not None and job.running:
-                return _fetching(store.name, job)
-            if job is not None:
-                return self._fetched(turn, store.name, self._jobs.collect(job_name))
-            disk = f"{object_uuid(None, turn.obj.uid)}-1"
-            facts = await self._disks.look(store, disk)
-            if facts is not None and facts.exists and facts.mark is not None and facts.mark.state is DiskState.READY:
-                return self._fetched(turn, store.name, facts)
-            job = self._jobs.start(job_name, turn.obj.key, self._fetch(turn.obj, store))
-            return _fetching(store.name, job)
-        except Refused as error:
-            return StoreCopy(image_store=store.name, state="Pending", message=error.message)
+                return OnStore(_fetching(store.name, job), "Fetching")
+            facts = self._jobs.collect(_job(turn.obj, store)) if job is not None else None
+            facts = facts or await self._images.ready_on(store, turn.obj)
+            if facts is not None:
+                return OnStore(self._verified(turn, store.name, facts))
+            start = None if turn.paused else self._images.fetch(turn.obj, store)
+            return OnStore(StoreCopy(image_store=store.name, state="Fetching", percent=0), "Fetching", start)
         except BadImage as error:
             turn.event("ImageRefused", str(error), warning=True)
-            return StoreCopy(image_store=store.name, state="Failed", message=str(error))
-        except DriverError as error:
-            return StoreCopy(image_store=store.name, state="Pending", message=_words(error))
+            return OnStore(StoreCopy(image_store=store.name, state="Failed", message=words(error)), "ImageRefused")
+        except (Refused, DriverError) as error:
+            return OnStore(StoreCopy(image_store=store.name, state="Pending", message=words(error)), reason(error))
+        except GaveUp:
+            return OnStore(StoreCopy(image_store=store.name, state="Pending"), "Pending")
 
-    def _fetched(self, turn: Turn[TemplateSpec, TemplateStatus], store: str, facts: DiskFacts) -> StoreCopy:
+    def _verified(self, turn: TemplateTurn, store: str, facts: DiskFacts) -> StoreCopy:
+        http, mark = turn.obj.spec.source.http, facts.mark
         turn.status = turn.status.model_copy(
             update={
-                "virtual_size": facts.size, "size": facts.allocated, "checksum": self._checksum(turn.obj),
-                "format": facts.mark.format if facts.mark else None,
+                "virtual_size": facts.size, "size": facts.allocated, "checksum": http.checksum if http else None,
+                "format": mark.format if mark else None,
             }
         )  # fmt: skip
         turn.event("Verified", f"{shorten_quantity(facts.allocated)} on {store}, checksum and format as declared.")
-        return StoreCopy(
-            image_store=store, state="Ready", percent=100, bytes=facts.allocated, finished_at=self._services.now()
-        )
+        now = self._services.now()
+        return StoreCopy(image_store=store, state="Ready", percent=100, bytes=facts.allocated, finished_at=now)
 
-    def _fetch(self, obj: TemplateObj, store: Obj[Any, Any]) -> Callable[[Job], Any]:
-        """The work of one copy: long, on the second lane of a host that reaches the store."""
-        http = obj.spec.source.http
-        if http is None:
-            raise Refused("Unsupported", f"spec.source.type: {obj.spec.source.type} is not done by this version.")
-        allowed = store.spec.allowed_sources
-        source = ImageSource(
-            url=http.url, checksum=http.checksum, format=(obj.spec.format or "Raw").lower(), max_bytes=MAX_BYTES,
-            max_virtual_size=MAX_VIRTUAL, allowed_cidrs=tuple(allowed.cidrs), allowed_hosts=tuple(allowed.hosts),
-            forbidden_cidrs=self._cluster_cidrs,
-        )  # fmt: skip
-        definition = self._definition(obj)
-        where, host = self._disks.definition(store), self._disks.host_for(store)
+    async def _leave(self, turn: TemplateTurn, wanted: set[str], elsewhere: bool) -> list[StoreCopy]:
+        """Copies on stores that are going, or that no zone of spec.zones has any more. The last one stays."""
+        left = []
+        for copy in turn.status.stores:
+            store = self._services.cache.get("ImageStore", "", copy.image_store)
+            if copy.image_store in wanted or store is None:
+                continue
+            try:
+                gone = self._jobs.give_up(_job(turn.obj, store)) and (elsewhere or copy.state != "Ready")
+                if gone and not turn.paused:
+                    await self._images.drop(store, turn.obj)
+                    continue
+                left.append(copy)
+            except (Refused, DriverError) as error:
+                left.append(copy.model_copy(update={"message": words(error)}))
+        return left
 
-        async def work(job: Job) -> DiskFacts:
-            def note(progress: Progress) -> None:
-                job.progress = progress
-
-            return await self._fleet.long_call(
-                host, "import_image", lambda e: e.storage.import_image(where, definition, source, note)
-            )
-
-        return work
-
-    def _definition(self, obj: TemplateObj) -> DiskDefinition:
-        mark = DiskMark(
-            installation=self._services.installation, kind="Template", namespace=obj.namespace, name=obj.name,
-            uid=obj.uid, uuid=object_uuid(None, obj.uid), n=1, state=DiskState.CREATING,
-            format=(obj.spec.format or "Raw").lower(),
-        )  # fmt: skip
-        return DiskDefinition(mark=mark, size=obj.status.virtual_size or 0, format=mark.format)
-
-    def _checksum(self, obj: TemplateObj) -> str | None:
-        return obj.spec.source.http.checksum if obj.spec.source.http else None
+    def _judge(self, turn: TemplateTurn, seen: list[OnStore], left: list[StoreCopy]) -> None:
+        copies = [*(s.copy for s in seen), *left]
+        ready = sorted(c.image_store for c in copies if c.state == "Ready")
+        lacking = [s for s in seen if s.copy.state != "Ready"]
+        failed = next((s for s in lacking if s.copy.state == "Failed"), None)
+        told = "; ".join(_told(s.copy) for s in lacking)
+        if ready:
+            message = f"Verified on {', '.join(ready)}." + (f" Not yet on {told}." if told else "")
+            turn.conditions.set("Ready", "True", "Verified", message)
+        elif failed is not None:
+            turn.conditions.set("Ready", "False", "ImageRefused", f"On {_told(failed.copy)}")
+            turn.conditions.set(
+                "Stalled", "True", "ImageRefused",
+                "spec.source is immutable and its bytes are not what it declares: make another Template.",
+            )  # fmt: skip
+        elif lacking:
+            turn.conditions.set("Ready", "False", lacking[0].reason, f"On {told}.")
+        else:
+            zones = f"zone {', '.join(turn.obj.spec.zones)}" if turn.obj.spec.zones else "any zone"
+            text = f"No enabled ImageStore is there for {zones}: make one whose spec.scope is that Zone or its Region."
+            turn.conditions.set("Ready", "False", "NoImageStore", text)
 
     # ------------------------------------------------------------ on pools
 
-    def _needed_pools(self, obj: TemplateObj) -> list[Obj[Any, Any]]:
-        """Pools where a Volume is to be made from it, or a drive holds it; those that have it keep it."""
-        cache = self._services.cache
-        names = {p.pool for p in obj.status.pools if p.state == "Ready"}
-        for volume in cache.referrers(obj.key, "Volume"):
-            if volume.status.disk is None and not volume.deleting:
-                if volume.status.pending:
-                    names.add(volume.status.pending.pool)
-                elif volume.spec.storage_pool_ref:
-                    names.add(volume.spec.storage_pool_ref.name)
-        for instance in cache.referrers(obj.key, "Instance"):
-            if any(
-                v.cdrom and v.cdrom.template_ref and v.cdrom.template_ref.name == obj.name
-                for v in instance.spec.volumes
-            ):
-                names |= {v.status.disk.pool for v in cache.referrers(instance.key, "Volume") if v.status.disk} | {
-                    v.status.disk.pool for v in _volumes_of(cache, instance) if v.status.disk
-                }
-        pools = (cache.get("StoragePool", "", name) for name in sorted(names))
-        return [p for p in pools if p is not None and not p.deleting]
+    async def _pools(self, turn: TemplateTurn) -> tuple[PoolCopy, ...]:
+        asked = self._asked_pools(turn.obj)
+        kept = {c.pool for c in turn.status.pools if c.state == "Ready"}
+        copies: list[PoolCopy] = []
+        work: list[tuple[PoolObj, LongWork]] = []
+        for name in sorted(asked | kept):
+            pool = self._services.cache.get("StoragePool", "", name)
+            if pool is None or pool.deleting:
+                continue
+            copy, start = await self._on_pool(turn, pool, looked_at=name in asked)
+            copies.append(copy)
+            if start is not None:
+                work.append((pool, start))
+        turn.status = turn.status.model_copy(update={"pools": tuple(copies)})
+        if work:
+            await turn.save()
+        for pool, start in work:
+            self._jobs.start(_job(turn.obj, pool), turn.obj.key, start)
+        return tuple(copies)
 
-    async def _on_pool(
-        self, turn: Turn[TemplateSpec, TemplateStatus], pool: Obj[Any, Any], stores: list[Obj[Any, Any]]
-    ) -> PoolCopy:
+    def _asked_pools(self, obj: TemplateObj) -> set[str]:
+        """Pools where a Volume is to be made from it, or the disc is in a drive of an instance that lies there."""
+        cache, names = self._services.cache, set[str]()
+        for volume in cache.referrers(obj.key, "Volume"):
+            if volume.status.disk is None and not volume.deleting and not volume.problem:
+                ref, pending = volume.spec.storage_pool_ref, volume.status.pending
+                names |= {pending.pool} if pending else {ref.name} if ref else set()
+        for instance in cache.referrers(obj.key, "Instance"):
+            placed = instance.status.placement
+            if placed and placed.host and not instance.problem and _in_drive(instance, obj):
+                names |= self._pools_for_drive(instance, placed.host)
+        return names
+
+    def _pools_for_drive(self, instance: Obj[Any, Any], host: str) -> set[str]:
+        """Where the instance's disks lie; of one without disks, the first pool that its host reaches."""
+        cache = self._services.cache
+        reached = sorted(
+            p.name for p in cache.all("StoragePool")
+            if any(h.name == host and h.state == "Ready" for h in p.status.hosts) and not p.deleting
+        )  # fmt: skip
+        volumes = (
+            cache.get("Volume", instance.namespace, v.volume_ref.name) for v in instance.status.volumes if v.volume_ref
+        )
+        mine = {v.status.disk.pool for v in volumes if v is not None and v.status.disk} & set(reached)
+        if any(v.type != "CDROM" for v in instance.spec.volumes):
+            return {min(mine)} if mine else set()
+        return set(reached[:1])
+
+    async def _on_pool(self, turn: TemplateTurn, pool: PoolObj, *, looked_at: bool) -> tuple[PoolCopy, LongWork | None]:
         had = next((c for c in turn.status.pools if c.pool == pool.name), None)
-        if had is not None and had.state == "Ready":
-            return had
-        job_name = f"{turn.obj.uid}/pool/{pool.uid}"
-        job = self._jobs.get(job_name)
+        if had is not None and had.state == "Ready" and not looked_at:
+            return had, None
+        job = self._jobs.get(_job(turn.obj, pool))
         try:
             if job is not None and job.running:
-                return PoolCopy(pool=pool.name, state="Copying", percent=job.percent)
-            facts = self._jobs.collect(job_name) if job is not None else None
-            facts = facts or await self._ready_on(pool, f"{object_uuid(None, turn.obj.uid)}-1")
+                return PoolCopy(pool=pool.name, state="Copying", percent=job.percent), None
+            facts = self._jobs.collect(_job(turn.obj, pool)) if job is not None else None
+            facts = facts or await self._images.ready_on(pool, turn.obj)
             if facts is not None:
-                return PoolCopy(pool=pool.name, state="Ready", percent=100, bytes=facts.allocated)
-            ready = {c.image_store for c in turn.status.stores if c.state == "Ready"}
-            source = next((s for s in stores if s.name in ready), None)
-            if source is None:
-                return PoolCopy(pool=pool.name, state="Pending", message="waits for a verified copy on an image store")
-            job = self._jobs.start(job_name, turn.obj.key, self._copy(turn, source, pool))
-            return PoolCopy(pool=pool.name, state="Copying", percent=job.percent)
-        except Refused as error:
-            return PoolCopy(pool=pool.name, state="Pending", message=error.message)
-        except Rejected as error:
-            return PoolCopy(pool=pool.name, state="Pending", message=_words(error))
-        except DriverError as error:
-            return PoolCopy(pool=pool.name, state="Pending", message=_words(error))
+                at = had.finished_at if had and had.finished_at else self._services.now()
+                ready = PoolCopy(pool=pool.name, state="Ready", percent=100, bytes=facts.allocated, finished_at=at)
+                return ready, None
+            store = await self._source_for(turn)
+            if store is None or turn.paused:
+                text = "waits for a verified copy on an image store"
+                return PoolCopy(pool=pool.name, state="Pending", message=text), None
+            return PoolCopy(pool=pool.name, state="Copying"), self._images.copy(turn.obj, store, pool)
+        except (Refused, DriverError) as error:
+            return PoolCopy(pool=pool.name, state="Pending", message=words(error)), None
 
-    async def _ready_on(self, pool: Obj[Any, Any], disk: str) -> DiskFacts | None:
-        facts = await self._disks.look(pool, disk)
-        ready = facts is not None and facts.exists and facts.mark is not None and facts.mark.state is DiskState.READY
-        return facts if ready else None
-
-    def _copy(
-        self, turn: Turn[TemplateSpec, TemplateStatus], store: Obj[Any, Any], pool: Obj[Any, Any]
-    ) -> Callable[[Job], Any]:
-        definition = self._definition(turn.obj)
-        source, target = self._disks.definition(store), self._disks.definition(pool)
-        both = {h.name for h in store.status.hosts if h.state == "Ready"}
-        host = self._disks.host_for(pool, prefer=both)
-        if host not in both:
-            raise Refused("PoolNotReachable", f"No host reaches both {store.key} and {pool.key} now.")
-
-        async def work(job: Job) -> DiskFacts:
-            disk = definition.disk
-            return await self._fleet.long_call(
-                host, "copy_image", lambda e: e.storage.copy_image(source, disk, target, definition)
-            )
-
-        return work
+    async def _source_for(self, turn: TemplateTurn) -> PoolObj | None:
+        """A store whose copy is really there. One that has lost it is taken off the status, and fetches again."""
+        for copy in turn.status.stores:
+            store = self._services.cache.get("ImageStore", "", copy.image_store)
+            if copy.state != "Ready" or store is None or not self._disks.reachable(store):
+                continue
+            if await self._images.ready_on(store, turn.obj) is not None:
+                return store
+            others = tuple(c for c in turn.status.stores if c.image_store != copy.image_store)
+            turn.status = turn.status.model_copy(update={"stores": others})
+            turn.event("CopyLost", f"The copy on {store.key} is gone and is fetched again.", warning=True)
+            self._services.enqueue(turn.obj.key, after=1.0)
+        return None
 
     # ------------------------------------------------------------ the end
 
-    async def _delete(self, turn: Turn[TemplateSpec, TemplateStatus]) -> Again | None:
+    async def _delete(self, turn: TemplateTurn) -> Again | None:
         """D4: waits only for what is being made from it; then its copies go, but a cached one that clones need."""
         obj = turn.obj
         turn.status = turn.status.model_copy(update={"state": "Deleting"})
         turn.conditions.set("Ready", "False", "Deleting", "The template is being deleted.")
-        turn.conditions.set("Synced", "True", "Reconciled")
-        if held_by_referrers(turn, self._services, but=lambda other: not _needs(other, obj)):
-            return None
+        if held_by_referrers(turn, self._services, but=lambda other: not _needs(other, obj), ready=False):
+            await self._pools(turn)  # What is in the making is made: the copies it waits for are still brought.
+            return Again(RETRY_AFTER)
         await turn.may_destroy()
-        disk = f"{object_uuid(None, obj.uid)}-1"
-        for name in [p.pool for p in obj.status.pools]:
-            pool = self._services.cache.get("StoragePool", "", name)
-            if pool is not None:
-                await self._disks.drop_unused_base(pool, disk)
-        for copy in obj.status.stores:
-            store = self._services.cache.get("ImageStore", "", copy.image_store)
-            if store is not None:
-                await self._drop(store, disk, obj.uid)
+        if not self._jobs.give_up(obj.uid):
+            turn.conditions.set("Deleting", "True", "CopyRunning", "A copy that is under way is being ended.")
+            return Again(2.0)
+        try:
+            await self._drop_everywhere(obj)
+        except Refused as error:
+            waits = f"Its copies cannot be deleted yet: {error.message}"
+            raise Refused(error.reason, waits, type_="Deleting", status="True", after=error.after) from None
         await turn.release()
         return None
 
-    async def _drop(self, store: Obj[Any, Any], disk: str, uid: str) -> None:
-        definition: PoolDefinition = self._disks.definition(store)
-        await self._fleet.call(
-            self._disks.host_for(store),
-            "delete_disk",
-            lambda e: e.storage.delete_disk(definition, disk, uid),
-            changes=True,
-        )
+    async def _drop_everywhere(self, obj: TemplateObj) -> None:
+        """Where the status names a copy, it must be reached; where it may have been lost, what can be reached."""
+        cache = self._services.cache
+        for copy in obj.status.pools:
+            pool = cache.get("StoragePool", "", copy.pool)
+            if pool is not None:
+                await self._disks.drop_unused_base(pool, image_disk(obj))
+        named = {c.image_store for c in obj.status.stores if c.state != "Failed"}
+        for store in cache.all("ImageStore"):
+            if store.name in named or self._disks.reachable(store):
+                await self._images.drop(store, obj)
+
+
+def _job(obj: TemplateObj, place: PoolObj) -> str:
+    return f"{obj.uid}/{place.uid}"
 
 
 def _needs(other: Obj[Any, Any], template: TemplateObj) -> bool:
     """Whether an object that names the template cannot do without it: a disk not made yet, a disc in a drive."""
+    if other.problem:
+        return False
     if other.key.kind == "Volume":
-        return other.status.disk is None and not other.deleting
-    return any(
-        v.cdrom and v.cdrom.template_ref and v.cdrom.template_ref.name == template.name for v in other.spec.volumes
-    )
+        return other.status.disk is None and not other.deleting and not came_late(other, template)
+    return other.key.kind == "Instance" and _in_drive(other, template)
 
 
-def _volumes_of(cache: Any, instance: Obj[Any, Any]) -> list[Obj[Any, Any]]:
-    names = [v.volume_ref.name for v in instance.status.volumes if v.volume_ref]
-    return [v for v in (cache.get("Volume", instance.namespace, n) for n in names) if v is not None]
+def _in_drive(instance: Obj[Any, Any], template: TemplateObj) -> bool:
+    refs = (v.cdrom.template_ref for v in instance.spec.volumes if v.cdrom and v.cdrom.template_ref)
+    return any((r.namespace or instance.namespace, r.name) == (template.namespace, template.name) for r in refs)
 
 
 def _fetching(store: str, job: Job) -> StoreCopy:
     progress = job.progress
-    return StoreCopy(
-        image_store=store, state="Fetching", percent=job.percent, bytes=progress.bytes if progress else None,
-        message=f"{shorten_quantity(progress.bytes)} of {shorten_quantity(progress.total)}" if progress else None,
-    )  # fmt: skip
+    if progress is None:
+        return StoreCopy(image_store=store, state="Fetching", percent=0)
+    of = f" of {shorten_quantity(progress.total)}" if progress.total else ""
+    told = f"{shorten_quantity(progress.bytes)}{of} have come"
+    return StoreCopy(image_store=store, state="Fetching", percent=job.percent, bytes=progress.bytes, message=told)
 
 
-def _worst(copies: list[StoreCopy]) -> str:
-    order = ("Failed", "Pending", "Fetching", "Verifying", "Ready")
+def _told(copy: StoreCopy) -> str:
+    """`images-1: 12Mi of 300Mi have come`."""
+    percent = f" ({copy.percent} %)" if copy.state == "Fetching" else ""
+    return f"{copy.image_store}: {copy.message or copy.state}{percent}".rstrip(".")
+
+
+def _worst(copies: Iterable[StoreCopy]) -> str:
+    """In one word for people: the best of its copies makes it usable."""
+    order = ("Ready", "Failed", "Fetching", "Pending")
     return min((c.state for c in copies), key=order.index, default="Pending")
-
-
-def _words(error: DriverError) -> str:
-    return f"{error.reason}: {error}"[:1000]

@@ -6,50 +6,52 @@ It is the only writer of `Volume.status`: an Instance that names a Volume attach
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
-from controllers.disks import DiskWork
+from controllers.disks import DiskWork, Made
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
-from controllers.logic.attachments import Claimant, grant
-from controllers.logic.identity import object_uuid
+from controllers.holding import Held, Holding
+from controllers.logic.ownership import Claim, holder
+from controllers.logic.references import in_use
+from controllers.logic.volumes import VolumeObj, volume_uuid
 from controllers.placement.base import Scheduler
-from crds.base import format_quantity
-from crds.volume import VolumeSpec, VolumeStatus
+from crds.base import FINALIZER, format_quantity
+from crds.volume import Disk, VolumeSpec, VolumeStatus
 from drivers.base import DiskFacts, GrowDisk
-from drivers.marks import DiskState
+from drivers.errors import DriverError
 
-VolumeObj = Obj[VolumeSpec, VolumeStatus]
+VolumeTurn = Turn[VolumeSpec, VolumeStatus]
 VERIFY_EVERY = 300.0
 """Seconds after which a reconcile looks at the disk again (D2)."""
-
-
-def _uuid(obj: VolumeObj) -> Iterable[str]:
-    yield object_uuid(obj.spec.uuid, obj.uid)
+LOOK_AGAIN = 5.0
+"""Seconds until the next look for what wakes nobody: a host that answers, a foreign domain that goes."""
+RIVALS = 30.0
 
 
 class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
     """One disk, from nothing to gone."""
 
     kind = "Volume"
-    roll_up = True
-    """Who may have it goes by the placement and the status of the instances that name it."""
-    indexes: Mapping[str, Callable[[VolumeObj], Iterable[str]]] = {"volume-uuid": _uuid}
+    indexes: Mapping[str, Callable[[VolumeObj], Iterable[str]]] = {
+        "volume-uuid": lambda obj: [volume_uuid(obj)],
+        "to-make-on": lambda obj: [] if obj.status.disk else [p for p in (_pool_name(obj.spec, obj.status),) if p],
+    }
 
     def __init__(self, services: Services, fleet: Fleet, scheduler: Scheduler) -> None:
         self._services, self._fleet, self._scheduler = services, fleet, scheduler
         self._disks = DiskWork(services, fleet)
+        self._holding = Holding(services, fleet)
         self._verified: dict[str, float] = {}
         """uid → when the disk was last seen."""
-        self._made_here: set[str] = set()
-        """uids whose disk this process made: nobody can have had it attached before (D1)."""
 
     def references(self, obj: VolumeObj) -> Iterable[Key]:
+        """D4: the Template stays named when the disk is made, so that it is woken; it does not wait then."""
         yield Key("Zone", "", obj.spec.zone_ref.name)
+        yield Key("Namespace", "", obj.namespace)
         if obj.spec.volume_type_ref:
             yield Key("VolumeType", "", obj.spec.volume_type_ref.name)
-        pool = obj.status.disk.pool if obj.status.disk else obj.spec.storage_pool_ref and obj.spec.storage_pool_ref.name
+        pool = _pool_name(obj.spec, obj.status)
         if pool:
             yield Key("StoragePool", "", pool)
         if obj.spec.source.template:
@@ -57,238 +59,275 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
             yield Key("Template", ref.namespace or obj.namespace, ref.name)
         if obj.spec.made_by:
             yield Key("Instance", obj.namespace, obj.spec.made_by.name)
+        for attachment in obj.status.attachments:
+            yield Key("Instance", obj.namespace, attachment.instance)
 
     def signal(self, obj: VolumeObj) -> object:
-        ready = obj.condition("Ready") or {}
-        disk, status = obj.status.disk, obj.status
+        ready, status = obj.condition("Ready") or {}, obj.status
         return (
-            obj.generation,
-            obj.deleting,
-            ready.get("status"),
-            ready.get("reason"),
-            disk,
-            status.attachments,
-            status.size,
-        )
+            obj.generation, obj.deleting, ready.get("status"), ready.get("reason"), status.disk, status.pending,
+            status.attachments, status.size,
+        )  # fmt: skip
 
-    async def reconcile(self, turn: Turn[VolumeSpec, VolumeStatus]) -> Again | None:
-        obj = turn.obj
-        if obj.deleting:
+    async def reconcile(self, turn: VolumeTurn) -> Again | None:
+        if turn.obj.deleting:
             return await self._delete(turn)
-        uuid = object_uuid(obj.spec.uuid, obj.uid)
-        self._check(obj, uuid)
-        turn.status = turn.status.model_copy(update={"uuid": uuid})
-        if turn.status.disk is None:
-            await self._make(turn, uuid)
-        else:
-            await self._verify(turn)
-        await self._grow(turn)
-        waiting = self._attach(turn)
-        turn.status = turn.status.model_copy(update={"state": "InUse" if turn.status.attachments else "Available"})
-        message = f"Disk {uuid}-{turn.status.disk.n} on {turn.status.disk.pool}." if turn.status.disk else ""
-        if waiting:
-            holders = ", ".join(a.instance for a in turn.status.attachments)
-            message += f" Instance {', '.join(waiting)} waits until {holders} has let go of it."
-        turn.conditions.set("Ready", "True", "Available", message)
-        turn.conditions.set("Synced", "True", "Reconciled")
-        return None
+        self._check(turn.obj)
+        try:
+            looked = await self._provide(turn)
+        except (Refused, DriverError):
+            # Whatever is wrong with the disk, who has let go of it is seen; nobody new gets it.
+            self._hold(turn, grants=False)
+            raise
+        held = self._hold(turn)
+        if not looked:
+            return Again(LOOK_AGAIN)
+        self._show(turn, held)
+        return Again(LOOK_AGAIN) if held.unsettled else None
+
+    def _hold(self, turn: VolumeTurn, *, grants: bool = True) -> Held:
+        held = self._holding.decide(turn.obj, turn.status, grants=grants)
+        turn.status = turn.status.model_copy(update={"attachments": held.attachments})
+        return held
+
+    def _show(self, turn: VolumeTurn, held: Held) -> None:
+        disk = turn.status.disk
+        assert disk is not None
+        turn.status = turn.status.model_copy(update={"state": "InUse" if held.attachments else "Available"})
+        message = f"Disk {turn.status.uuid}-{disk.n} is on StoragePool {disk.pool}."
+        if held.waiting and held.attachments:
+            holders = ", ".join(a.instance for a in held.attachments)
+            message += f" Instance {', '.join(held.waiting)} waits until {holders} has let go of it."
+        elif held.waiting:
+            message += f" Instance {', '.join(held.waiting)} does not get it: {held.hindrance}."
+        turn.conditions.set("Ready", "True", turn.status.state or "Available", message)
+        vtype = turn.obj.spec.volume_type_ref
+        if vtype and self._services.cache.get("VolumeType", "", vtype.name) is None:
+            gone = f"spec.volumeTypeRef: VolumeType {vtype.name} does not exist; its limits are not applied."
+            turn.conditions.set("Synced", "False", "VolumeTypeNotFound", gone)
 
     # ------------------------------------------------------------ checks
 
-    def _check(self, obj: VolumeObj, uuid: str) -> None:
-        cache, spec = self._services.cache, obj.spec
-        if cache.get("Zone", "", spec.zone_ref.name) is None:
-            raise Refused("ZoneNotFound", f"spec.zoneRef: Zone {spec.zone_ref.name} does not exist.")
-        if spec.volume_type_ref and cache.get("VolumeType", "", spec.volume_type_ref.name) is None:
-            raise Refused(
-                "VolumeTypeNotFound", f"spec.volumeTypeRef: VolumeType {spec.volume_type_ref.name} does not exist."
-            )
-        twins = [o for o in cache.indexed("volume-uuid", uuid) if o.uid != obj.uid]
-        older = [o for o in twins if (o.created_at, o.uid) < (obj.created_at, obj.uid)]
-        if older:
+    def _check(self, obj: VolumeObj) -> None:
+        """N3, and for a disk that is still to be made what it needs; what is going takes no new referrer."""
+        self._check_uuid(obj)
+        if obj.status.disk is not None:
+            return
+        needed = [("Zone", obj.spec.zone_ref.name, "spec.zoneRef")]
+        if obj.spec.volume_type_ref:
+            needed.append(("VolumeType", obj.spec.volume_type_ref.name, "spec.volumeTypeRef"))
+        for kind, name, field in needed:
+            found = self._services.cache.get(kind, "", name)
+            if found is None or found.deleting:
+                how = "does not exist" if found is None else "is being deleted"
+                raise Refused(f"{kind}NotFound", f"{field}: {kind} {name} {how}.")
+
+    def _check_uuid(self, obj: VolumeObj) -> None:
+        rivals = [o for o in self._services.cache.indexed("volume-uuid", volume_uuid(obj)) if o.uid != obj.uid]
+        keeper = holder([_claim(obj), *map(_claim, rivals)]) if rivals else None
+        if keeper is not None and keeper.uid != obj.uid:
             raise Refused(
                 "UUIDTaken",
-                f"spec.uuid: {uuid} belongs to Volume {older[0].namespace}/{older[0].name}; leave it unset or use "
-                "another.",
+                f"spec.uuid: {volume_uuid(obj)} is held by Volume {keeper.name}; leave it unset, or use another.",
+                after=RIVALS,
             )
 
     # ------------------------------------------------------------ the disk
 
-    async def _make(self, turn: Turn[VolumeSpec, VolumeStatus], uuid: str) -> None:
-        """Pick the pool, write it down (W1), then make or take the disk."""
-        obj = turn.obj
-        pool = self._pool_of(turn)
-        if obj.spec.storage_pool_ref is None and turn.status.pending is None:
-            turn.status = turn.status.model_copy(update={"pending": self._disks.first_copy(pool)})
-            turn.conditions.set("Ready", "False", "Provisioning", f"The disk is being made on {pool.name}.")
-            await turn.save()
-        await turn.ensure_finalizer()
-        made = await self._disks.make(turn.obj, pool, uuid)
+    async def _provide(self, turn: VolumeTurn) -> bool:
+        """The disk is made, or still there, and as large as it shall be. False: it could not be looked at yet, and
+        nothing else is known either (the operator has just started)."""
+        if turn.status.disk is None:
+            await self._make(turn)
+        elif not await self._verify(turn):
+            return False
+        await self._grow(turn)
+        return True
+
+    async def _make(self, turn: VolumeTurn) -> None:
+        """Pick the pool and write it down, then the finalizer (W1), then make or take the disk."""
+        obj, uuid = turn.obj, volume_uuid(turn.obj)
+        turn.status = turn.status.model_copy(update={"uuid": uuid})
+        made = await self._disks.recover(obj) if self._lost_status(obj) else None
+        if made is None:
+            pool = await self._pool(turn)
+            if FINALIZER not in obj.finalizers:
+                self._disks.plan(obj)
+            if _pool_name(obj.spec, turn.status) != pool.name:
+                turn.status = turn.status.model_copy(update={"pending": Disk(pool=pool.name, n=1)})
+                turn.conditions.set("Ready", "False", "Provisioning", f"The disk is being made on {pool.name}.")
+                await turn.save()
+            await turn.ensure_finalizer()
+            made = await self._disks.make(turn.obj, pool, uuid)
+        self._record(turn, made)
+
+    def _lost_status(self, obj: VolumeObj) -> bool:
+        """D2: a finalizer, and nothing that says where the disk was begun. Only the pool that spec names can hold it
+        if that was never changed."""
+        unknown = FINALIZER in obj.finalizers and obj.status.pending is None
+        return unknown and not (_pool_name(obj.spec, obj.status) and obj.generation == 1)
+
+    def _record(self, turn: VolumeTurn, made: Made) -> None:
         if made.fresh:
-            self._made_here.add(obj.uid)
-        self._verified[obj.uid] = time.monotonic()
-        now = self._services.now()
+            self._holding.made(turn.obj.uid)
+        self._verified[turn.obj.uid] = time.monotonic()
         turn.status = turn.status.model_copy(
             update={
-                "disk": made.disk, "pending": None, "size": made.facts.size, "used": _rounded(made.facts),
-                "format": made.format, "made_from": made.origin, "ready_at": turn.status.ready_at or now,
+                "uuid": made.uuid, "disk": made.disk, "pending": None, "percent": None, "size": made.facts.size,
+                "used": _rounded(made.facts), "format": made.format, "made_from": made.origin,
+                "ready_at": turn.status.ready_at or self._services.now(),
             }
         )  # fmt: skip
-        turn.event(
-            "DiskReady", f"Disk {uuid}-{made.disk.n} of {format_quantity(made.facts.size)} is ready on {pool.name}."
-        )
+        how = "made" if made.fresh else "taken"
+        size = format_quantity(made.facts.size)
+        turn.event("DiskReady", f"Disk {made.uuid}-{made.disk.n} of {size} was {how} on {made.disk.pool}.")
 
-    def _pool_of(self, turn: Turn[VolumeSpec, VolumeStatus]) -> Obj[Any, Any]:
-        spec = turn.obj.spec
-        name = spec.storage_pool_ref.name if spec.storage_pool_ref else ""
-        if not name and turn.status.pending:
-            name = turn.status.pending.pool
+    async def _pool(self, turn: VolumeTurn) -> Obj[Any, Any]:
+        name = _pool_name(turn.obj.spec, turn.status)
         if not name:
-            return self._disks.choose_pool(turn.obj, self._scheduler)
+            plan = self._disks.plan(turn.obj)
+            picked = self._scheduler.choose_pool(turn.obj, plan.size)
+            if isinstance(picked, str):
+                raise Refused("NoStoragePool", picked, after=10.0)
+            return picked
         pool = self._services.cache.get("StoragePool", "", name)
-        if pool is None:
-            raise Refused("StoragePoolNotFound", f"spec.storagePoolRef: StoragePool {name} does not exist.")
+        if pool is None or pool.deleting:
+            how = "does not exist" if pool is None else "is being deleted"
+            raise Refused("StoragePoolNotFound", f"{_pool_field(turn.obj.spec)}: StoragePool {name} {how}.")
         return pool
 
-    async def _verify(self, turn: Turn[VolumeSpec, VolumeStatus]) -> None:
+    async def _verify(self, turn: VolumeTurn) -> bool:
         """D2: a disk that was ready and is not there is Lost; it is never made again."""
         obj, disk = turn.obj, turn.status.disk
         assert disk is not None
-        spec_pool = obj.spec.storage_pool_ref
-        if spec_pool and spec_pool.name != disk.pool:
-            raise Refused(
-                "Unsupported",
-                f"spec.storagePoolRef: moving a volume from {disk.pool} to {spec_pool.name} is not done by this "
-                "version; "
-                f"set it back to {disk.pool}.",
-                stalled=True,
-            )
-        ready = obj.condition("Ready") or {}
         fresh = time.monotonic() - self._verified.get(obj.uid, -VERIFY_EVERY) < VERIFY_EVERY
-        if fresh and ready.get("status") == "True":
-            return
-        pool = self._services.cache.get("StoragePool", "", disk.pool)
-        if pool is None:
-            raise Refused("StoragePoolNotFound", f"StoragePool {disk.pool}, where the disk lies, does not exist.")
-        facts = await self._disks.look(pool, f"{turn.status.uuid}-{disk.n}")
+        if fresh and obj.is_true("Ready"):
+            return True
+        pool = self._disk_pool(disk)
+        if obj.is_true("Ready") and pool.is_true("Ready") and not self._disks.reachable(pool):
+            return False
+        name = f"{turn.status.uuid}-{disk.n}"
+        facts = await self._disks.look(pool, name)
         if facts is None or not facts.exists:
             raise Refused(
                 "Lost",
-                f"Disk {turn.status.uuid}-{disk.n}, ready since {turn.status.ready_at}, is not on StoragePool "
-                f"{disk.pool} any "
-                "more. It is not made again empty: bring it back there, or delete this Volume.",
+                f"Disk {name}, ready since {turn.status.ready_at:%Y-%m-%d %H:%M} UTC, is not on StoragePool "
+                f"{disk.pool} "
+                "any more. It is not made again empty: bring it back there, or delete this Volume.",
+                after=60.0,
             )
         if facts.unreadable or facts.mark is None or facts.mark.uid != obj.uid:
             raise Refused(
                 "MarkUnreadable" if facts.unreadable else "NotOurs",
-                f"The mark beside disk {facts.disk} on {disk.pool} is not this Volume's: nothing is done with it until "
-                "it is.",
+                f"The mark beside disk {name} on StoragePool {disk.pool} is not this Volume's: nothing is done with "
+                "the "
+                "disk until it is.",
+                after=60.0,
             )
         self._verified[obj.uid] = time.monotonic()
         turn.status = turn.status.model_copy(update={"size": facts.size or turn.status.size, "used": _rounded(facts)})
+        return True
 
-    async def _grow(self, turn: Turn[VolumeSpec, VolumeStatus]) -> None:
+    async def _grow(self, turn: VolumeTurn) -> None:
+        """Through the guests that run on it, else on the pool."""
         wanted, has, disk = turn.obj.spec.size, turn.status.size or 0, turn.status.disk
         if wanted is None or wanted <= has or disk is None:
             return
-        pool = self._services.cache.get("StoragePool", "", disk.pool)
-        if pool is None:
-            raise Refused("StoragePoolNotFound", f"StoragePool {disk.pool}, where the disk lies, does not exist.")
-        running = self._running_holder(turn)
-        if running:
-            instance, entry = running
+        running = self._holding.running(turn.obj, turn.status)
+        for instance, entry in running:
             placed = instance.status.placement
             await self._fleet.act(
                 placed.host, instance.status.uuid, GrowDisk(entry, wanted), uid=instance.uid, sequence=placed.sequence
             )
-            size = wanted
-        else:
-            size = (await self._disks.resize(pool, f"{turn.status.uuid}-{disk.n}", wanted)).size
-        turn.status = turn.status.model_copy(update={"size": size})
-        turn.event("Resized", f"The disk has {format_quantity(size)} now.")
+        if not running:
+            await self._disks.resize(self._disk_pool(disk), f"{turn.status.uuid}-{disk.n}", wanted)
+        turn.status = turn.status.model_copy(update={"size": wanted})
+        turn.event("Resized", f"The disk has {format_quantity(wanted)} now.")
 
-    def _running_holder(self, turn: Turn[VolumeSpec, VolumeStatus]) -> tuple[Obj[Any, Any], str] | None:
-        for instance in self._holders(turn.obj):
-            placed = instance.status.placement
-            entry = next((v.name for v in instance.status.volumes if _names(v, turn.obj.name) and v.attached), None)
-            view = self._fleet.view(placed.host) if placed and placed.host else None
-            facts = (view.instances or {}).get(instance.status.uuid or "") if view else None
-            if entry and facts and facts.power in ("Running", "Paused"):
-                return instance, entry
-        return None
-
-    # ------------------------------------------------------------ who has it
-
-    def _attach(self, turn: Turn[VolumeSpec, VolumeStatus]) -> tuple[str, ...]:
-        obj = turn.obj
-        claimants = [self._claimant(i, obj) for i in self._holders(obj)]
-        known = bool(obj.status.disk) or obj.uid in self._made_here or self._disks.nobody_uses(turn.status, claimants)
-        decision = grant(turn.status.attachments, claimants, shareable=obj.spec.shareable, known=known)
-        turn.status = turn.status.model_copy(update={"attachments": decision.attachments})
-        return decision.waiting if decision.attachments else ()
-
-    def _holders(self, obj: VolumeObj) -> list[Obj[Any, Any]]:
-        """Instances that name it, made it, or stand in its attachments."""
-        found = {i.uid: i for i in self._services.cache.referrers(obj.key, "Instance")}
-        names = {a.instance for a in obj.status.attachments} | ({obj.spec.made_by.name} if obj.spec.made_by else set())
-        for name in names:
-            instance = self._services.cache.get("Instance", obj.namespace, name)
-            if instance is not None:
-                found[instance.uid] = instance
-        return list(found.values())
-
-    def _claimant(self, instance: Obj[Any, Any], obj: VolumeObj) -> Claimant:
-        placed = instance.status.placement
-        made = obj.spec.made_by
-        mine = made is not None and made.uid == instance.uid
-        entries = {f"{instance.name}-{v.name}": v for v in instance.spec.volumes if v.type == "Managed"}
-        declared = (mine and obj.name in entries) or any(
-            v.volume and v.volume.volume_ref.name == obj.name for v in instance.spec.volumes
-        )
-        attached = any(_names(v, obj.name) and v.attached for v in instance.status.volumes)
-        decided: datetime | None = placed.decided_at if placed else None
-        return Claimant(
-            name=instance.name,
-            uid=instance.uid,
-            host=(placed.host or "") if placed else "",
-            declared=declared and not instance.deleting,
-            attached=attached,
-            order=(decided.isoformat() if decided else "", instance.uid),
-        )
+    def _disk_pool(self, disk: Disk) -> Obj[Any, Any]:
+        pool = self._services.cache.get("StoragePool", "", disk.pool)
+        if pool is None:
+            raise Refused("StoragePoolNotFound", f"StoragePool {disk.pool}, where the disk lies, does not exist.")
+        return pool
 
     # ------------------------------------------------------------ the end
 
-    async def _delete(self, turn: Turn[VolumeSpec, VolumeStatus]) -> Again | None:
+    async def _delete(self, turn: VolumeTurn) -> Again | None:
         obj = turn.obj
-        self._attach(turn)
+        held = self._hold(turn, grants=False)
         turn.status = turn.status.model_copy(update={"state": "Deleting"})
         turn.conditions.set("Ready", "False", "Deleting", "The volume is being deleted.")
-        turn.conditions.set("Synced", "True", "Reconciled")
-        if turn.status.attachments:
-            names = ", ".join(a.instance for a in turn.status.attachments)
-            turn.conditions.set(
-                "Deleting", "True", "InUse",
-                f"{len(turn.status.attachments)} Instance still has it: {names}. Remove it from spec.volumes there, or "
-                "delete "
-                "the Instance; it goes by itself then.",
-            )  # fmt: skip
-            return None
+        if self._held_back(turn, held):
+            return Again(LOOK_AGAIN) if held.unsettled else None
         await turn.may_destroy()
-        disk = turn.status.disk or turn.status.pending
-        pool_name = disk.pool if disk else obj.spec.storage_pool_ref.name if obj.spec.storage_pool_ref else ""
-        pool = self._services.cache.get("StoragePool", "", pool_name) if pool_name else None
-        if pool is not None:
-            name = f"{object_uuid(obj.spec.uuid, obj.uid)}-{disk.n if disk else 1}"
-            state = DiskState.RETAINED if obj.spec.deletion_policy == "Retain" else None
-            await self._disks.dispose(obj, pool, name, retain=state is DiskState.RETAINED)
+        try:
+            if FINALIZER in obj.finalizers:
+                await self._dispose(turn)
+        except Refused as error:
+            waits = f"The disk cannot be deleted yet: {error.message}"
+            raise Refused(error.reason, waits, type_="Deleting", status="True", after=error.after) from None
         await turn.release()
         self._verified.pop(obj.uid, None)
-        self._made_here.discard(obj.uid)
+        self._holding.forget(obj.uid)
+        for twin in self._services.cache.indexed("volume-uuid", volume_uuid(obj)):
+            self._services.enqueue(twin.key)
         return None
 
+    def _held_back(self, turn: VolumeTurn, held: Held) -> bool:
+        """It waits for its detach, and for everybody who names it; each with its name."""
+        named = {i.key for i in self._holding.declaring(turn.obj)}
+        named |= {Key("Instance", turn.obj.namespace, a.instance) for a in held.attachments}
+        if named:
+            text = in_use(turn.obj.key, named)
+            turn.conditions.set("Deleting", "True", "InUse", f"{text} Remove it from spec.volumes there to detach it.")
+        return bool(named)
 
-def _names(entry: Any, volume: str) -> bool:
-    return entry.volume_ref is not None and entry.volume_ref.name == volume
+    async def _dispose(self, turn: VolumeTurn) -> None:
+        """Raises Refused while somebody may use the disk, or the pool cannot be reached."""
+        obj, status = turn.obj, turn.status
+        copy = status.disk or status.pending
+        if copy is not None:
+            pool = self._services.cache.get("StoragePool", "", copy.pool)
+            if pool is not None:
+                await self._dispose_copy(turn, pool, status.uuid or volume_uuid(obj), copy)
+            elif status.disk is not None:
+                text = f"StoragePool {copy.pool}, where it lies, does not exist."
+                raise Refused("StoragePoolNotFound", text, after=60.0)
+            return
+        for where, facts in await self._disks.unrecorded(obj):
+            assert facts.mark is not None
+            await self._dispose_copy(turn, where, facts.mark.uuid, Disk(pool=where.name, n=facts.mark.n))
+
+    async def _dispose_copy(self, turn: VolumeTurn, pool: Obj[Any, Any], uuid: str, copy: Disk) -> None:
+        """D1: not before it is known that nobody has it."""
+        status = turn.status.model_copy(update={"disk": copy, "uuid": uuid})
+        hindrance = self._holding.hindrance(turn.obj, status)
+        if hindrance:
+            raise Refused("InUse", f"{hindrance}.", after=LOOK_AGAIN)
+        retain = turn.obj.spec.deletion_policy == "Retain"
+        await self._disks.dispose(turn.obj, pool, f"{uuid}-{copy.n}", retain=retain)
+
+
+def _claim(obj: VolumeObj) -> Claim:
+    ready = obj.condition("Ready") or {}
+    return Claim(
+        refused=ready.get("reason") == "UUIDTaken", held=obj.status.disk is not None,
+        created_at=obj.created_at.isoformat(), uid=obj.uid, name=f"{obj.namespace}/{obj.name}",
+    )  # fmt: skip
+
+
+def _pool_name(spec: VolumeSpec, status: VolumeStatus) -> str:
+    """Where the disk lies, is being made, or shall be made; "" while nobody said."""
+    copy = status.disk or status.pending
+    if copy is not None:
+        return copy.pool
+    if spec.source.existing is not None:
+        return spec.source.existing.storage_pool_ref.name
+    return spec.storage_pool_ref.name if spec.storage_pool_ref else ""
+
+
+def _pool_field(spec: VolumeSpec) -> str:
+    return "spec.source.existing.storagePoolRef" if spec.source.existing else "spec.storagePoolRef"
 
 
 def _rounded(facts: DiskFacts) -> int:

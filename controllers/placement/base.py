@@ -37,8 +37,9 @@ class Scheduler(Protocol):
     def forget(self, uid: str) -> None:
         """Drop the assumed reservation of an instance (its decision was not written, or it is gone)."""
 
-    def choose_pool(self, volume: Obj[Any, Any]) -> Obj[Any, Any] | str:
-        """A shared pool for a Volume that names none and that no decision placed; else why there is none."""
+    def choose_pool(self, volume: Obj[Any, Any], size: int) -> Obj[Any, Any] | str:
+        """A shared pool for a Volume of `size` bytes that names none and that no decision placed, reserved until the
+        pool counts it; else why there is none."""
 
     def fits(self, instance: Obj[Any, Any], host: str) -> Refusal | None:
         """Whether a stopped instance may start again on its own host (capacity counts again from now: W7); reserves

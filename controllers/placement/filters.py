@@ -99,7 +99,7 @@ def affinity(request: Request, host: HostRow, pools: Pools) -> Shortfall | None:
     for term in request.terms:
         inside = host.topology(term.topology) in term.domains
         if term.anti and inside:
-            return Shortfall(f"already holds a member of {term.text}")
+            return Shortfall(f"already holds {term.text}")
         if not term.anti and term.domains and not inside:
             return Shortfall(f"is not where {term.text} runs")
     return None

@@ -1,4 +1,4 @@
-"""First fit: the first host, by name and with the last one first, that every filter lets through. Pure.
+"""First fit: the first host, in the order given, that every filter lets through. Pure.
 
 Called by `scheduler`. A later engine replaces this module behind the same functions.
 """
@@ -43,9 +43,9 @@ def judge(request: Request, host: HostRow, pools: Pools) -> Miss | None:
 
 
 def first_fit(request: Request, hosts: Iterable[HostRow], pools: Pools) -> Fit | NoFit:
-    """Cost: linear in the hosts asked until one fits."""
+    """Cost: linear in the hosts asked until one fits; no more are taken from `hosts`."""
     misses: list[Miss] = []
-    for host in sorted(hosts, key=lambda h: (h.name != request.prefer, h.name)):
+    for host in hosts:
         miss = judge(request, host, pools)
         if miss is None:
             picked = pick_pools(request.volumes, host, pools)

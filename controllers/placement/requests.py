@@ -1,12 +1,14 @@
-"""From an Instance object to what placement asks for. Pure look-ups in the cache; raises Refused for what is "
-"missing."""
+"""From an Instance object to what placement asks for. Pure look-ups in the cache.
 
-from collections.abc import Iterable
+Raises Refused for what is missing.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from controllers.engine.base import Cache, Key, Obj, Refused
+from controllers.engine.base import Cache, Obj, Refused
 from controllers.logic.inheritance import lineage
-from controllers.logic.visibility import visible
+from controllers.logic.visibility import came_late, visible
 from controllers.placement.cloud import Request, Term, VolumeWant
 from crds.instance import InstanceSpec
 from crds.instancestatus import InstanceStatus
@@ -29,13 +31,14 @@ def resources(cache: Cache, instance: InstanceObj) -> tuple[int, int]:
         return spec.resources.cpus, spec.resources.memory
     name = spec.instance_type_ref.name if spec.instance_type_ref else ""
     offer = cache.get("InstanceType", "", name)
-    if offer is None or offer.deleting:
+    if offer is None or came_late(instance, offer):
         raise Refused("InstanceTypeNotFound", f"spec.instanceTypeRef: InstanceType {name} does not exist.")
     return offer.spec.cpus, offer.spec.memory
 
 
-def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Request:
-    """Raises Refused with the words of the Ready condition: an object that it names is not there."""
+def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str], assumed: Mapping[str, str]) -> Request:
+    """`assumed`: uid → host of instances whose decision the cache does not show yet. Raises Refused with the words of
+    the Ready condition: an object that it names is not there."""
     spec = instance.spec
     cpus, memory = resources(cache, instance)
     offer = cache.get("InstanceType", "", spec.instance_type_ref.name) if spec.instance_type_ref else None
@@ -65,7 +68,7 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Request
         volumes=tuple(wants),
         bound=bound,
         networks=_networks(cache, instance),
-        terms=tuple(_terms(cache, instance)),
+        terms=(*_terms(cache, instance, assumed), *_terms_of_others(cache, instance, assumed)),
         avoid=avoid,
         prefer=hosts or (status.host_ref.name if status.host_ref else ""),
     )
@@ -111,7 +114,7 @@ def _want(cache: Cache, instance: InstanceObj, entry: Any, tags: frozenset[str])
     vtype = None
     if managed.volume_type_ref:
         vtype = cache.get("VolumeType", "", managed.volume_type_ref.name)
-        if vtype is None or vtype.deleting:
+        if vtype is None or came_late(instance, vtype):
             raise Refused(
                 "VolumeTypeNotFound",
                 f"spec.volumes[{entry.name}].managed.volumeTypeRef: VolumeType {managed.volume_type_ref.name} does not "
@@ -161,19 +164,19 @@ def _networks(cache: Cache, instance: InstanceObj) -> dict[str, str]:
     for nic in instance.spec.networks:
         namespace = nic.network_ref.namespace or instance.namespace
         network = cache.get("Network", namespace, nic.network_ref.name)
-        if network is None or network.deleting or not visible(cache, network, instance.namespace):
+        if network is None or came_late(instance, network) or not visible(cache, network, instance.namespace):
             raise Refused(
                 "NetworkNotFound",
                 f"spec.networks[{nic.name}].networkRef: Network {namespace}/{nic.network_ref.name} does not exist or "
-                "is not "
-                f"visible to namespace {instance.namespace}.",
+                "is "
+                f"not visible to namespace {instance.namespace}.",
             )
         if network.spec.physical:
             found[nic.name] = network.spec.physical.network
     return found
 
 
-def _terms(cache: Cache, instance: InstanceObj) -> Iterable[Term]:
+def _terms(cache: Cache, instance: InstanceObj, assumed: Mapping[str, str]) -> Iterable[Term]:
     """Required (anti-)affinity, counted against every member of the own namespace that has a placement, running or
     stopped (W7). The own instance never counts."""
     placement = instance.spec.placement
@@ -185,22 +188,47 @@ def _terms(cache: Cache, instance: InstanceObj) -> Iterable[Term]:
         for term in terms:
             if term.required:
                 wanted = term.instance_selector.match_labels
+                told = ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+                members = [o for o in _neighbours(cache, instance) if _matches(o, wanted)]
                 yield Term(
                     topology=term.topology,
-                    domains=frozenset(_domains(cache, instance, term.topology, wanted)),
+                    domains=frozenset(d for o in members for d in _domains(cache, o, term.topology, assumed)),
                     anti=anti,
-                    text=f"{field} {term.topology} {','.join(f'{k}={v}' for k, v in sorted(wanted.items()))}",
+                    text=f"a member of {field} {term.topology} {told}",
                 )
 
 
-def _domains(cache: Cache, instance: InstanceObj, topology: str, wanted: Any) -> Iterable[str]:
-    for other in cache.indexed("namespace", instance.namespace):
-        if other.uid == instance.uid or any(other.labels.get(k) != v for k, v in wanted.items()):
-            continue
-        placed = other.status.placement
-        for name in (placed.host, placed.target.host if placed and placed.target else None) if placed else ():
-            if name:
-                yield domain_of(cache, name, topology)
+def _terms_of_others(cache: Cache, instance: InstanceObj, assumed: Mapping[str, str]) -> Iterable[Term]:
+    """Who keeps others away keeps away this one too, whoever was placed first."""
+    for other in _neighbours(cache, instance):
+        placement = other.spec.placement
+        for term in (placement.anti_affinity or ()) if placement else ():
+            if term.required and _matches(instance, term.instance_selector.match_labels):
+                yield Term(
+                    topology=term.topology,
+                    domains=frozenset(_domains(cache, other, term.topology, assumed)),
+                    anti=True,
+                    text=f"Instance {other.name}, whose antiAffinity this one matches",
+                )
+
+
+def _neighbours(cache: Cache, instance: InstanceObj) -> Iterable[InstanceObj]:
+    for other in cache.all("Instance"):
+        if other.namespace == instance.namespace and other.uid != instance.uid and not other.problem:
+            yield other
+
+
+def _matches(instance: InstanceObj, wanted: Mapping[str, str]) -> bool:
+    return all(instance.labels.get(key) == value for key, value in wanted.items())
+
+
+def _domains(cache: Cache, member: InstanceObj, topology: str, assumed: Mapping[str, str]) -> Iterable[str]:
+    placed = member.status.placement
+    hosts = {assumed.get(member.uid), placed.host if placed else None}
+    hosts.add(placed.target.host if placed and placed.target else None)
+    for host in hosts:
+        if host:
+            yield domain_of(cache, host, topology)
 
 
 def domain_of(cache: Cache, host: str, topology: str) -> str:
@@ -211,9 +239,3 @@ def domain_of(cache: Cache, host: str, topology: str) -> str:
     above = lineage(cache, obj) if obj else None
     found = {"HostCluster": above.cluster, "HostPod": above.pod, "Zone": above.zone}[topology] if above else None
     return found.name if found else ""
-
-
-def instance_keys(instance: InstanceObj) -> Iterable[Key]:
-    """What a decision reads beside hosts and pools: references that the Instance kind declares too."""
-    if instance.spec.instance_type_ref:
-        yield Key("InstanceType", "", instance.spec.instance_type_ref.name)

@@ -3,13 +3,13 @@
 Called by the Instance and Volume kinds, in the engine's loop: decisions are serial because nothing here awaits.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from controllers.engine.base import Cache, Obj, Services
-from controllers.fleet.base import Fleet, Link
-from controllers.logic.capacity import counts, host_capacity, taken
+from controllers.fleet.base import Fleet, HostView, Link
+from controllers.logic.capacity import host_capacity, taken
 from controllers.logic.inheritance import (
     effective_allocation,
     hosts_in_scope,
@@ -26,24 +26,8 @@ from controllers.placement.cloud import HostRow, PoolRow, Request
 from controllers.placement.explain import explain, message
 from controllers.placement.filters import Pools
 from controllers.placement.firstfit import Fit, NoFit, first_fit
-
-RESERVED_FOR = 120.0
-"""Seconds after which a reservation that never became visible is dropped: its writer died or was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assumed:
-    """Decided and not yet visible in the cache."""
-
-    host: str
-    cpus: int
-    memory: int
-    volumes: Mapping[str, int] = field(default_factory=dict)
-    """Pool → bytes of volumes to be made there."""
-    until: float = 0.0
-    namespace: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """For (anti-)affinity against what is not visible yet."""
+from controllers.placement.reservations import Reservation, Reservations
+from crds.base import shorten_quantity
 
 
 class FirstFitScheduler:
@@ -51,19 +35,22 @@ class FirstFitScheduler:
 
     def __init__(self, services: Services, fleet: Fleet) -> None:
         self._services, self._fleet = services, fleet
-        self._assumed: dict[str, Assumed] = {}
+        self._reserved = Reservations()
 
     @property
     def _cache(self) -> Cache:
         return self._services.cache
 
+    @property
+    def _now(self) -> float:
+        return self._services.now().timestamp()
+
     def decide(self, instance: Obj[Any, Any], *, avoid: frozenset[str] = frozenset()) -> Decision | Refusal:
         """Raises Refused when something that the instance names is not there."""
         self.forget(instance.uid)
-        request = self._with_assumed_peers(requests.build(self._cache, instance, avoid), instance)
-        hosts = [self._row(h, request) for h in hosts_of_zone(self._cache, request.zone)]
-        pools = self._pools()
-        result = first_fit(request, hosts, pools)
+        request = self._request(instance, avoid)
+        hosts = hosts_of_zone(self._cache, request.zone)
+        result = first_fit(request, self._rows(hosts, request), self._pools())
         explanation = explain(result, len(hosts))
         if isinstance(result, NoFit):
             return Refusal(reason="NoHostFits", message=message(result.misses, len(hosts)), explanation=explanation)
@@ -74,7 +61,7 @@ class FirstFitScheduler:
         """Whether a stopped instance may start again where it was; its host is asked alone. An allocation state
         that was Disabled meanwhile does not hold it: it is not new there."""
         self.forget(instance.uid)
-        request = self._with_assumed_peers(requests.build(self._cache, instance, frozenset()), instance)
+        request = self._request(instance, frozenset())
         request = replace(request, pinned=request.pinned or host, ignore_disabled=True)
         obj = self._cache.get("Host", "", host)
         rows = [self._row(obj, request)] if obj else []
@@ -86,17 +73,20 @@ class FirstFitScheduler:
         return None
 
     def forget(self, uid: str) -> None:
-        self._assumed.pop(uid, None)
+        self._reserved.drop(uid)
 
-    def choose_pool(self, volume: Obj[Any, Any]) -> Obj[Any, Any] | str:
+    def _request(self, instance: Obj[Any, Any], avoid: frozenset[str]) -> Request:
+        return requests.build(self._cache, instance, avoid, self._reserved.hosts(self._cache, self._now))
+
+    def choose_pool(self, volume: Obj[Any, Any], size: int) -> Obj[Any, Any] | str:
         """A shared pool of the zone for a volume that nobody placed; else why there is none."""
-        vtype = volume.spec.volume_type_ref and self._cache.get("VolumeType", "", volume.spec.volume_type_ref.name)
+        self.forget(volume.uid)
+        zone, ref = volume.spec.zone_ref.name, volume.spec.volume_type_ref
+        vtype = self._cache.get("VolumeType", "", ref.name) if ref else None
         tags = frozenset(vtype.spec.storage_tags) if vtype else frozenset[str]()
-        misses = []
-        rows = self._pools()
+        misses, rows = [], self._pools()
         for pool in sorted(self._cache.all("StoragePool"), key=lambda p: p.name):
-            zones = {zone_of(self._cache, h) for h in hosts_in_scope(self._cache, pool.spec.scope)}
-            if volume.spec.zone_ref.name not in zones:
+            if pool.problem or zone not in self._zones_of(pool):
                 continue
             row = rows[pool.name]
             if pool.spec.scope.type == "Host":
@@ -105,14 +95,26 @@ class FirstFitScheduler:
                 misses.append(f"{pool.name} {row.closed}")
             elif not tags <= row.tags:
                 misses.append(f"{pool.name} lacks tags {', '.join(sorted(tags - row.tags))}")
-            elif (volume.spec.size or 0) > row.free:
-                misses.append(f"{pool.name} has too little room")
+            elif size > row.free:
+                misses.append(f"{pool.name} has {shorten_quantity(row.free)} of the {shorten_quantity(size)} needed")
             else:
+                self._reserved.put(volume.uid, Reservation(at=self._now, volumes={pool.name: size}))
                 return pool
-        told = "; ".join(misses[:5]) or f"zone {volume.spec.zone_ref.name} has none yet"
+        told = "; ".join(misses[:5]) or f"zone {zone} has none yet"
         return f"No storage pool takes this volume: {told}."
 
+    def _zones_of(self, pool: Obj[Any, Any]) -> set[str | None]:
+        named = pool.spec.scope.zone_ref
+        inside = {zone_of(self._cache, host) for host in hosts_in_scope(self._cache, pool.spec.scope)}
+        return inside | ({named.name} if named else set())
+
     # ------------------------------------------------------------ rows
+
+    def _rows(self, hosts: list[Obj[Any, Any]], request: Request) -> Iterator[HostRow]:
+        """In the order in which they are asked, each built only when it is."""
+        for host in sorted(hosts, key=lambda h: (h.name != request.prefer, h.name)):
+            if not host.problem:
+                yield self._row(host, request)
 
     def _row(self, host: Obj[Any, Any], request: Request) -> HostRow:
         above = lineage(self._cache, host)
@@ -127,8 +129,8 @@ class FirstFitScheduler:
             cluster=cluster.name if cluster else "",
             labels=host.labels,
             down=down or ("" if facts else "has not been looked at yet"),
-            closed="is in maintenance" if host.spec.maintenance else "",
-            disabled=_decapitalise(effective_allocation(self._cache, host).source),
+            closed="is being deleted" if host.deleting else "is in maintenance" if host.spec.maintenance else "",
+            disabled=_disabled(effective_allocation(self._cache, host).source),
             dedicated={request.namespace: not refuses(self._cache, host, request.namespace)},
             pools=frozenset(p.name for p in self._cache.all("StoragePool") if _connected(p, host.name)),
             networks=frozenset(u.name for u in (*host.spec.uplinks, *(cluster.spec.uplinks if cluster else ()))),
@@ -137,7 +139,7 @@ class FirstFitScheduler:
             return row
         given = taken(i for i in placed_on(self._cache, host.name) if i.uid != request.uid)
         capacity = host_capacity(facts, host.spec, cluster.spec.overcommit, cluster.spec.limits, given)
-        assumed = [a for uid, a in self._pending() if a.host == host.name and uid != request.uid]
+        more_cpus, more_memory = self._reserved.on(host.name, self._cache, self._now)
         return replace(
             row,
             hypervisor=facts.hypervisor,
@@ -146,72 +148,28 @@ class FirstFitScheduler:
             machine_types=frozenset(facts.machine_types),
             cpus=capacity.cpu_limit,
             memory=capacity.memory_limit,
-            cpus_used=capacity.cpus_taken + sum(a.cpus for a in assumed),
-            memory_used=capacity.memory_taken + sum(a.memory for a in assumed),
+            cpus_used=capacity.cpus_taken + more_cpus,
+            memory_used=capacity.memory_taken + more_memory,
             max_guest_cpus=facts.max_instance_cpus,
         )
 
     def _pools(self) -> Pools:
-        promised: dict[str, int] = {}
-        for _, assumed in self._pending(volumes=True):
-            for pool, size in assumed.volumes.items():
-                promised[pool] = promised.get(pool, 0) + size
-        return {p.name: _pool_row(p, promised.get(p.name, 0)) for p in self._cache.all("StoragePool")}
-
-    # ------------------------------------------------------------ reservations
+        promised = self._reserved.promised(self._cache, self._now)
+        pools = (p for p in self._cache.all("StoragePool") if not p.problem)
+        return {p.name: _pool_row(p, promised.get(p.name, 0)) for p in pools}
 
     def _reserve(self, instance: Obj[Any, Any], request: Request, result: Fit) -> None:
         sizes: dict[str, int] = {}
         for want in request.volumes:
             pool = result.pools[want.entry]
             sizes[pool] = sizes.get(pool, 0) + want.size
-        until = self._services.now().timestamp() + RESERVED_FOR
-        self._assumed[instance.uid] = Assumed(
-            result.host, request.cpus, request.memory, sizes, until, instance.namespace, instance.labels
+        reservation = Reservation(
+            at=self._now, host=result.host, cpus=request.cpus, memory=request.memory, volumes=sizes
         )
-
-    def _pending(self, *, volumes: bool = False) -> Iterable[tuple[str, Assumed]]:
-        """Reservations that the cache does not show yet. Those for volumes last until the Volume objects are there."""
-        now = self._services.now().timestamp()
-        for uid, assumed in list(self._assumed.items()):
-            instance = self._cache.by_uid(uid)
-            if instance is None or assumed.until < now:
-                del self._assumed[uid]
-            elif not _visible(instance, assumed) or (volumes and not self._has_volumes(instance)):
-                yield uid, assumed
-
-    def _has_volumes(self, instance: Obj[Any, Any]) -> bool:
-        names = [f"{instance.name}-{e.name}" for e in instance.spec.volumes if e.type == "Managed"]
-        return all(self._cache.get("Volume", instance.namespace, name) for name in names)
-
-    def _with_assumed_peers(self, request: Request, instance: Obj[Any, Any]) -> Request:
-        """Members of an (anti-)affinity term that were decided a moment ago count too."""
-        placement = instance.spec.placement
-        selectors = [
-            term.instance_selector.match_labels
-            for terms in ((placement.affinity or (), placement.anti_affinity or ()) if placement else ())
-            for term in terms
-            if term.required
-        ]
-        terms = list(request.terms)
-        for index, wanted in enumerate(selectors):
-            more = {
-                requests.domain_of(self._cache, a.host, terms[index].topology)
-                for uid, a in self._pending()
-                if uid != instance.uid and a.namespace == instance.namespace
-                and all(a.labels.get(k) == v for k, v in wanted.items())
-            }  # fmt: skip
-            terms[index] = replace(terms[index], domains=terms[index].domains | more)
-        return replace(request, terms=tuple(terms))
+        self._reserved.put(instance.uid, reservation)
 
 
-def _visible(instance: Obj[Any, Any], assumed: Assumed) -> bool:
-    """Whether the cache counts the instance on that host by itself."""
-    placed = instance.status.placement
-    return bool(placed and placed.host == assumed.host and counts(instance))
-
-
-def _down(host: Obj[Any, Any], view: Any) -> str:
+def _down(host: Obj[Any, Any], view: HostView | None) -> str:
     """Why nothing can be started there now, in words that fit after the host's name."""
     if view is None:
         return "is not connected yet"
@@ -229,8 +187,8 @@ def _connected(pool: Obj[Any, Any], host: str) -> bool:
     return any(h.name == host and h.state == "Ready" for h in pool.status.hosts)
 
 
-def _decapitalise(source: str) -> str:
-    """`Zone zone-1 is Disabled` reads well after a host's name as `disabled: …`."""
+def _disabled(source: str) -> str:
+    """`Zone zone-1 is Disabled`, in words that fit after the host's name."""
     return f"disabled: {source}" if source else ""
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from controllers.logic.attachments import Claimant, Grant, grant
 from crds.volume import Attachment
 
-ONE = Claimant(name="one", uid="u1", host="h1", declared=True, attached=False, order=("1", "u1"))
-TWO = Claimant(name="two", uid="u2", host="h2", declared=True, attached=False, order=("2", "u2"))
+ONE = Claimant(name="one", uid="u1", hosts=("h1",), declared=True, attached=False, order=("1", "u1"))
+TWO = Claimant(name="two", uid="u2", hosts=("h2",), declared=True, attached=False, order=("2", "u2"))
 
 
 def held(claimant: Claimant, host: str = "h1") -> Attachment:
@@ -61,10 +61,10 @@ def test_d1_a_machine_that_was_seen_with_it_is_written_down_again() -> None:
 
 
 def test_an_instance_without_a_host_waits_for_its_placement_without_being_named() -> None:
-    decision = decide(replace(ONE, host=""))
+    decision = decide(replace(ONE, hosts=()))
     assert (who(decision), decision.waiting) == ([], ())
 
 
 def test_a_new_placement_moves_the_attachment() -> None:
-    decision = decide(replace(ONE, host="h9"), current=(held(ONE),))
+    decision = decide(replace(ONE, hosts=("h9",)), current=(held(ONE),))
     assert decision.attachments[0].hosts == ("h9",)

@@ -1,5 +1,6 @@
 """Each filter alone, and the words in which it says no."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ REQUEST = Request(uid="u", namespace="team-a", zone="z", cpus=2, memory=2 * GI)
 
 
 def term(anti: bool, *domains: str, topology: str = "Host") -> Term:
-    return Term(topology=topology, domains=frozenset(domains), anti=anti, text="antiAffinity Host app=web")
+    return Term(topology=topology, domains=frozenset(domains), anti=anti, text="a member of antiAffinity Host app=web")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def term(anti: bool, *domains: str, topology: str = "Host") -> Term:
         ({"selector": {"gpu": "false"}}, {}, "HostSelector", "needs label gpu=false, has gpu=true"),
         ({"selector": {"disk": "fast"}}, {}, "HostSelector", "needs label disk=fast, has no such label"),
         ({"terms": (term(True, "node-1"),)}, {}, "Affinity", "already holds a member of antiAffinity Host app=web"),
-        ({"terms": (term(False, "node-9"),)}, {}, "Affinity", "is not where antiAffinity Host app=web runs"),
+        ({"terms": (term(False, "node-9"),)}, {}, "Affinity", "is not where a member of antiAffinity Host app=web runs"),
         ({"terms": (term(True, "r", topology="HostPod"),)}, {}, "Affinity", "already holds a member"),
         ({"networks": {"eth": "dmz"}}, {}, "NoUplink", "has no uplink to physical network dmz (networks[eth])"),
         ({"bound": {"data": "far"}}, {}, "VolumeElsewhere", "does not reach pool far, where volumes[data] lies"),
@@ -104,10 +105,15 @@ def test_a_closed_pool_is_passed_over_for_the_next() -> None:
     assert fit.pools == {"root": "ssd-1"}
 
 
-def test_the_last_host_is_tried_first_and_then_the_names_in_order() -> None:
-    hosts = [replace(HOST, name=f"node-{n}") for n in (3, 1, 2)]
-    assert first_fit(REQUEST, hosts, POOLS).host == "node-1"  # type: ignore[union-attr]
-    assert first_fit(replace(REQUEST, prefer="node-3"), hosts, POOLS).host == "node-3"  # type: ignore[union-attr]
+def test_hosts_are_asked_in_their_order_and_none_after_the_first_that_fits() -> None:
+    def hosts() -> Iterator[HostRow]:
+        yield replace(HOST, name="node-3", cpus_used=8)
+        yield replace(HOST, name="node-1")
+        raise AssertionError("a host was asked after the first that fits")
+
+    fit = first_fit(REQUEST, hosts(), POOLS)
+    assert isinstance(fit, Fit)
+    assert (fit.host, [miss.host for miss in fit.misses]) == ("node-1", ["node-3"])
 
 
 def test_a_refusal_reads_as_the_manual_says() -> None:

@@ -1,0 +1,210 @@
+"""Who has a Volume's disk and who may have it next, from what the API says and what the hosts show (safety.md D1).
+
+Used by the Volume kind in each of its reconciles. What it remembers may be lost at any moment: then more is waited for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from controllers.engine.base import Obj, Services
+from controllers.fleet.base import Fleet
+from controllers.logic.attachments import Claimant, grant
+from controllers.logic.pool import hosts_in_scope
+from controllers.logic.volumes import VolumeObj, volume_uuid
+from crds.volume import Attachment, VolumeStatus
+from drivers.base import InstanceFacts, Power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What the status shall say, and why somebody waits. `waiting` are names of instances."""
+
+    attachments: tuple[Attachment, ...]
+    waiting: tuple[str, ...]
+    hindrance: str = ""
+    """In a person's words, when nobody holds it and it is given to nobody all the same."""
+    unsettled: bool = False
+    """Something is waited for that wakes nobody when it comes: look again soon."""
+
+
+class Holding:
+    """One for all volumes; called from the engine's loop, awaits nothing."""
+
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        self._services, self._fleet = services, fleet
+        self._fresh: set[str] = set()
+        """Disks that this process made and gave to nobody yet."""
+        self._known: dict[str, frozenset[str]] = {}
+        """uid of a Volume → uids of its holders as this process left them, once it knew that there was no other. Where
+        the status differs from it later, somebody else changed that: then it is not known any more."""
+
+    def made(self, uid: str) -> None:
+        """This process made the disk just now: nobody can have had it."""
+        self._fresh.add(uid)
+
+    def forget(self, uid: str) -> None:
+        self._fresh.discard(uid)
+        self._known.pop(uid, None)
+
+    def decide(self, obj: VolumeObj, status: VolumeStatus, *, grants: bool = True) -> Held:
+        """`grants` False: who has it keeps it or lets go, nobody new gets it."""
+        claimants = self._claimants(obj, status)
+        was = frozenset(a.uid for a in status.attachments)
+        known = obj.uid in self._fresh or bool(was) or self._known.get(obj.uid) == was
+        hindrance = ""
+        if grants and any(c.declared and c.hosts and c.uid not in was for c in claimants):
+            hindrance = self.hindrance(obj, status, {c.uid for c in claimants if c.attached} | was)
+            known = known or not hindrance
+        decision = grant(
+            status.attachments, claimants, shareable=obj.spec.shareable, known=grants and not hindrance and known
+        )
+        if known:
+            self._known[obj.uid] = frozenset(a.uid for a in decision.attachments)
+        if decision.attachments:
+            self._fresh.discard(obj.uid)
+        leaving = {c.uid for c in claimants if not c.declared} & {a.uid for a in decision.attachments}
+        return Held(
+            attachments=decision.attachments, waiting=decision.waiting, hindrance=hindrance,
+            unsettled=bool(hindrance) or bool(leaving),
+        )  # fmt: skip
+
+    def hindrance(self, obj: VolumeObj, status: VolumeStatus, holders: Iterable[str] = ()) -> str:
+        """Why the disk is given to nobody, or is not deleted, though the API names no holder: a domain that is not one
+        of `holders` names it, or a host that may have one has not answered. "" when nothing is in the way."""
+        if obj.uid in self._fresh or status.disk is None:
+            return ""
+        pool = self._services.cache.get("StoragePool", "", status.disk.pool)
+        scope = hosts_in_scope(self._services.cache, pool) if pool is not None else []
+        mine = set(holders)
+        for host, facts in self._users(scope, _disk(obj, status)):
+            if facts.mark is None or facts.mark.uid not in mine:
+                return f"domain {facts.name} on {host} has the disk"
+        if self._known.get(obj.uid) == frozenset(a.uid for a in status.attachments) or status.attachments:
+            return ""
+        silent = [host for host in scope if not self._answered(host)]
+        if not silent:
+            return ""
+        shown = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
+        return (
+            f"it is not known who had the disk before this operator was started until {shown} has answered (powered "
+            "off "
+            "for good: say so by its spec.outOfService)"
+        )
+
+    def declaring(self, obj: VolumeObj) -> list[Obj[Any, Any]]:
+        """Instances that name it in their spec and are not being deleted."""
+        return [i for i in self._instances(obj, obj.status).values() if _declares(i, obj)]
+
+    def running(self, obj: VolumeObj, status: VolumeStatus) -> list[tuple[Obj[Any, Any], str]]:
+        """Instances whose guest runs, or is paused, with the disk, each with the name of its entry."""
+        found = []
+        for instance in self._instances(obj, status).values():
+            entry = next((v.name for v in instance.status.volumes if _names(v, obj.name) and v.attached), None)
+            facts = self._fleet.sightings(instance.status.uuid or "").get(_host(instance))
+            if entry and facts and facts.power in (Power.RUNNING, Power.PAUSED):
+                found.append((instance, entry))
+        return found
+
+    # ------------------------------------------------------------ inside
+
+    def _claimants(self, obj: VolumeObj, status: VolumeStatus) -> list[Claimant]:
+        instances = self._instances(obj, status)
+        given = {a.uid: a for a in status.attachments}
+        found = [self._claimant(i, obj, status, given.get(uid)) for uid, i in instances.items()]
+        return found + [self._gone(a, obj, status) for uid, a in given.items() if uid not in instances]
+
+    def _instances(self, obj: VolumeObj, status: VolumeStatus) -> dict[str, Obj[Any, Any]]:
+        """Those that name it, made it, or stand in its attachments, by uid."""
+        cache = self._services.cache
+        found = {i.uid: i for i in cache.referrers(obj.key, "Instance")}
+        for uid in {a.uid for a in status.attachments} | ({obj.spec.made_by.uid} if obj.spec.made_by else set()):
+            instance = cache.by_uid(uid)
+            if instance is not None and instance.key.kind == "Instance":
+                found[uid] = instance
+        return found
+
+    def _claimant(
+        self, instance: Obj[Any, Any], obj: VolumeObj, status: VolumeStatus, given: Attachment | None
+    ) -> Claimant:
+        declared = _declares(instance, obj)
+        seen = self._seen(instance, _disk(obj, status))
+        says = any(_names(v, obj.name) and v.attached for v in instance.status.volumes)
+        # It lets go of what it was given once its own turn has seen that it shall, and its hosts show that it has.
+        keeps = given is not None and not declared and not (_settled(instance) and self._all_answered(given.hosts))
+        placed, host = instance.status.placement, _host(instance)
+        return Claimant(
+            name=instance.name,
+            uid=instance.uid,
+            hosts=(host,) if host else seen[:2] or (given.hosts if given else ()),
+            declared=declared,
+            attached=says or bool(seen) or keeps,
+            order=(placed.decided_at.isoformat() if placed and placed.decided_at else "", instance.uid),
+        )
+
+    def _gone(self, given: Attachment, obj: VolumeObj, status: VolumeStatus) -> Claimant:
+        """An instance whose object is gone (its finalizer was removed by hand, or it has just ended): its machine may
+        run on. It has the disk until its hosts have answered and no domain names the disk."""
+        pool = self._services.cache.get("StoragePool", "", status.disk.pool) if status.disk else None
+        scope = {*given.hosts, *(hosts_in_scope(self._services.cache, pool) if pool else ())}
+        used = [f for _, f in self._users(scope, _disk(obj, status)) if f.mark is None or f.mark.uid == given.uid]
+        attached = bool(used) or not self._all_answered(given.hosts)
+        return Claimant(
+            name=given.instance, uid=given.uid, hosts=given.hosts, declared=False, attached=attached, order=("", "")
+        )
+
+    def _seen(self, instance: Obj[Any, Any], disk: str) -> tuple[str, ...]:
+        """Hosts on which its machine was seen with the disk, running or not."""
+        sightings = self._fleet.sightings(instance.status.uuid or "")
+        return tuple(sorted(h for h, facts in sightings.items() if disk and _uses(facts, disk)))
+
+    def _users(self, hosts: Iterable[str], disk: str) -> Iterable[tuple[str, InstanceFacts]]:
+        """Every domain of the hosts' last listings, ours or not, that names the disk."""
+        for host in hosts:
+            view = self._fleet.view(host)
+            for facts in (view.instances or {}).values() if view else ():
+                if disk and _uses(facts, disk):
+                    yield host, facts
+
+    def _answered(self, host: str) -> bool:
+        """Listed over its present connection, validly out of service, or no Host at all any more."""
+        view = self._fleet.view(host)
+        if view is not None and view.instances is not None:
+            return True
+        return self._fleet.out_of_service(host) is not None or self._services.cache.get("Host", "", host) is None
+
+    def _all_answered(self, hosts: Iterable[str]) -> bool:
+        return all(self._answered(host) for host in hosts)
+
+
+def _disk(obj: VolumeObj, status: VolumeStatus) -> str:
+    return f"{status.uuid or volume_uuid(obj)}-{status.disk.n}" if status.disk else ""
+
+
+def _uses(facts: InstanceFacts, disk: str) -> bool:
+    """Foreign domains name it by a path of the platform's."""
+    return any(d.disk.rsplit("/", 1)[-1] == disk for d in facts.disks)
+
+
+def _declares(instance: Obj[Any, Any], obj: VolumeObj) -> bool:
+    if instance.deleting or instance.problem:
+        return False
+    made = obj.spec.made_by
+    mine = made is not None and made.uid == instance.uid
+    managed = {f"{instance.name}-{v.name}" for v in instance.spec.volumes if v.type == "Managed"}
+    named = {v.volume.volume_ref.name for v in instance.spec.volumes if v.volume}
+    return (mine and obj.name in managed) or obj.name in named
+
+
+def _settled(instance: Obj[Any, Any]) -> bool:
+    """Whether a turn of the instance has seen its spec, or its deletion, as it is now."""
+    return not instance.problem and instance.status.observed_generation == instance.generation
+
+
+def _host(instance: Obj[Any, Any]) -> str:
+    placed = instance.status.placement
+    return (placed.host or "") if placed else ""
+
+
+def _names(entry: Any, volume: str) -> bool:
+    return entry.volume_ref is not None and entry.volume_ref.name == volume
