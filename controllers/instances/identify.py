@@ -31,7 +31,9 @@ class Marks:
         self._refresh()
         return self._names.get((namespace, name), [])
 
-    def of_uid(self, uid: str) -> list[InstanceFacts]:
+    def of_uid(self, uid: str, *, fresh: bool = False) -> list[InstanceFacts]:
+        if fresh:
+            self._at = -FRESH
         self._refresh()
         return self._uids.get(uid, [])
 
@@ -106,7 +108,7 @@ async def take_or_refuse(work: Work, marks: Marks) -> bool:
     if verdict is None:
         return False
     if isinstance(verdict, ownership.Must):
-        raise Refused(verdict.reason, verdict.message, after=30.0)
+        raise Refused(verdict.reason, verdict.message, after=10.0)
     await _take(work, verdict)
     return True
 

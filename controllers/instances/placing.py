@@ -34,7 +34,7 @@ async def find(work: Work, marks: Marks) -> None:
         case location.Unseen(host):
             await _unseen(work, host)
         case location.Lost(found):
-            await _lost(work, found)
+            await _lost(work, marks, found)
         case location.Here(facts, stale):
             work.facts, work.seen = facts, True
             for copy in stale:
@@ -106,10 +106,16 @@ def _freed(work: Work, declared: datetime | None) -> bool:
     return declared is not None and (decided is None or decided < declared)
 
 
-async def _lost(work: Work, found: location.Follow | None) -> None:
-    """W2: only when no other can run is a quiet copy adopted, or a lost instance placed again."""
+async def _lost(work: Work, marks: Marks, found: location.Follow | None) -> None:
+    """W2: only when no other can run is a quiet copy adopted, or a lost instance placed again. Every host has answered
+    then, so that the machine of an adopted UUID is found by its mark too (N2)."""
     _require_clear(work, LOST_ROUNDS, other_than=found.host if found else "")
-    if found is not None:
+    adopted = [] if found else marks.of_uid(work.obj.uid, fresh=True)
+    if adopted:
+        work.uuid = adopted[0].uuid
+        work.update(uuid=work.uuid)
+        await find(work, marks)
+    elif found is not None:
         await _follow(work, found)
         work.facts, work.seen = work.tools.fleet.sightings(work.uuid).get(found.host), True
 

@@ -1,0 +1,324 @@
+"""What administrators and hosts do behind the operator's back (safety.md W2, W4, W5, W6, W7, H1, N1 to N3, M3, M4)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from drivers.base import Power, Why
+from drivers.marks import InstanceMark, decode
+from tests.engine.harness import until
+from tests.instances.cloud import Cloud, nic, other
+
+
+def _mark(cloud: Cloud, uuid: str) -> InstanceMark:
+    mark = decode(cloud.domain(uuid).mark)
+    assert isinstance(mark, InstanceMark)
+    return mark
+
+
+async def test_w4_a_machine_that_somebody_moved_is_followed(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    before = (await cloud.status())["placement"]["sequence"]
+    cloud.faults.move(uuid, host, other(host))
+    await until(lambda: _placed(cloud, other(host)), 10.0, what="followed")
+    await cloud.ready()
+    status = await cloud.status()
+    assert status["hostRef"]["name"] == other(host) and status["placement"]["sequence"] == before
+    assert status["runCount"] == 1 and cloud.faults.running(uuid) == (other(host),)
+
+
+async def _placed(cloud: Cloud, host: str) -> bool:
+    return bool((await cloud.status())["placement"]["host"] == host)
+
+
+async def test_w4_the_left_over_definition_of_a_move_is_undefined(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    cloud.faults.move(uuid, host, other(host), keep_definition=True)
+    await until(lambda: [d.host for d in cloud.domains(uuid)] == [other(host)], 10.0, what="left-over gone")
+    await cloud.ready()
+    assert cloud.faults.running(uuid) == (other(host),)
+
+
+async def test_w4_a_copy_made_by_hand_that_runs_too_is_left_alone(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    cloud.faults.duplicate(uuid, host, other(host))
+    refused = await cloud.ready("RunsTwice", "False")
+    assert host in refused["message"] and other(host) in refused["message"]
+    await cloud.condition("Stalled", "RunsTwice")
+    assert len(cloud.faults.running(uuid)) == 2
+    cloud.faults.remove(other(host), uuid)
+    await cloud.ready()
+
+
+async def test_w4_a_lower_copy_is_destroyed(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host, mark = await cloud.host_of(), _mark(cloud, uuid)
+    cloud.faults.duplicate(uuid, host, other(host))
+    cloud.faults.write_mark(other(host), uuid, replace(mark, sequence=mark.sequence - 1))
+    await until(lambda: cloud.faults.running(uuid) == (host,), 10.0, what="stale copy gone")
+    await cloud.ready()
+
+
+async def test_w4_an_api_that_went_back_in_time_holds_until_resumed(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host, mark = await cloud.host_of(), _mark(cloud, uuid)
+    cloud.faults.write_mark(host, uuid, replace(mark, sequence=mark.sequence + 100))
+    await cloud.ready("AheadOfAPI", "False")
+    await cloud.annotate(resume="true")
+    await cloud.ready()
+    assert (await cloud.status())["placement"]["sequence"] == mark.sequence + 100
+
+
+async def test_w3c_a_machine_that_somebody_removed_is_made_again(cloud: Cloud) -> None:
+    uuid = await cloud.make(networks=[nic()])
+    await cloud.ready()
+    before = (await cloud.status())["networks"][0]
+    cloud.faults.remove(await cloud.host_of(), uuid)
+    await cloud.until_runs(uuid)
+    await until(lambda: _runs(cloud, 2), 15.0, what="second run")
+    after = (await cloud.status())["networks"][0]
+    assert (after["macAddress"], after["addresses"]) == (before["macAddress"], before["addresses"])
+
+
+async def _runs(cloud: Cloud, count: int) -> bool:
+    return bool((await cloud.status()).get("runCount", 0) >= count)
+
+
+async def test_w3c_it_is_not_made_again_while_a_host_is_silent(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    cloud.faults.lose_host(other(host))
+    await cloud.api.until_condition("Host", other(host), "Ready", "False", deadline=20.0)
+    cloud.faults.cut_connections(host)
+    cloud.faults.remove(host, uuid)
+    waits = await cloud.ready("LocationUnknown", "False")
+    assert other(host) in waits["message"]
+    await cloud.settle()
+    assert not cloud.faults.running(uuid)
+    cloud.faults.return_host(other(host))
+    await cloud.until_runs(uuid, 20.0)
+
+
+async def test_w5_an_instance_of_a_silent_host_waits_and_goes_on_when_it_is_back(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    cloud.faults.lose_host(host)
+    told = await cloud.ready("HostUnreachable", "False")
+    assert host in told["message"] and "outOfService" in told["message"]
+    await cloud.settle()
+    assert cloud.faults.running(uuid) == (host,)
+    cloud.faults.return_host(host)
+    await cloud.ready(deadline=20.0)
+    assert (await cloud.status())["runCount"] == 1
+
+
+async def test_w3_a_guest_whose_host_was_rebooted_is_started_again(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    cloud.faults.reboot_host(await cloud.host_of())
+    await until(lambda: _runs(cloud, 2), 20.0, what="second run")
+    await cloud.ready()
+    assert len(cloud.faults.running(uuid)) == 1
+
+
+async def test_h1_out_of_service_frees_what_the_host_held_once(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    before = (await cloud.status())["placement"]["sequence"]
+    cloud.faults.lose_host(host, power_loss=True)
+    await cloud.api.until_condition("Host", host, "Ready", "False", deadline=20.0)
+    await cloud.settle(1.2)
+    declared = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    await cloud.api.patch("Host", host, {"spec": {"outOfService": {"declaredAt": declared}}})
+    await until(lambda: _placed(cloud, other(host)), 20.0, what="placed elsewhere")
+    await cloud.ready(deadline=20.0)
+    assert cloud.faults.running(uuid) == (other(host),)
+    assert (await cloud.status())["placement"]["sequence"] > before
+    cloud.faults.return_host(host)
+    await until(lambda: [d.host for d in cloud.domains(uuid)] == [other(host)], 20.0, what="old copy gone")
+
+
+async def test_w6_a_guest_suspended_by_hand_is_left_alone(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    cloud.faults.suspend(await cloud.host_of(), uuid)
+    await cloud.ready("GuestPaused", "False")
+    await cloud.condition("GuestPaused", "PausedByHand")
+    await cloud.operator_restarts()
+    await cloud.settle()
+    assert cloud.domain(uuid).power is Power.PAUSED
+
+
+async def test_w6_a_start_that_a_dead_operator_left_paused_goes_on(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    await cloud.operator_stops()
+    host = await cloud.host_of()
+    cloud.faults.write_mark(host, uuid, replace(_mark(cloud, uuid), starting=2))
+    cloud.faults.set_power(host, uuid, Power.PAUSED, Why.STARTED_PAUSED)
+    await cloud.operator_starts()
+    await until(lambda: _runs(cloud, 2), 15.0, what="second run")
+    assert _mark(cloud, uuid).starting is None
+    await cloud.ready()
+
+
+async def test_w7_a_stopped_instance_starts_elsewhere_when_its_host_does_not_take_it(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    await cloud.change(runStrategy="Halted")
+    await cloud.ready("Stopped")
+    await cloud.api.patch("Host", host, {"spec": {"maintenance": True}})
+    await cloud.settle(0.5)
+    await cloud.change(runStrategy="Always")
+    await cloud.ready()
+    assert [d.host for d in cloud.domains(uuid)] == [other(host)] and await cloud.host_of() == other(host)
+
+
+async def test_a_pin_takes_effect_at_the_restart(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    await cloud.change(placement={"hostRef": {"name": other(host)}})
+    waits = await cloud.condition("RestartRequired")
+    assert "spec.placement.hostRef" in waits["message"]
+    await cloud.request("Restart")
+    await until(lambda: _placed(cloud, other(host)), 15.0, what="moved")
+    await cloud.ready()
+    assert cloud.faults.running(uuid) == (other(host),)
+
+
+# ---------------------------------------------------------------- lost status, orphans, imports
+
+
+async def test_w2_m4_a_lost_status_is_rebuilt_from_the_machine(cloud: Cloud) -> None:
+    uuid = await cloud.make(networks=[nic()])
+    await cloud.ready()
+    before = await cloud.status()
+    await cloud.operator_stops()
+    await cloud.wipe_status()
+    await cloud.operator_starts()
+    await cloud.ready()
+    after = await cloud.status()
+    for field in ("placement", "networks", "runCount", "uuid", "hardware"):
+        expected = before[field]
+        found = after[field]
+        if field == "placement":
+            expected, found = (expected["host"], expected["sequence"]), (found["host"], found["sequence"])
+        assert found == expected, field
+    assert cloud.faults.running(uuid) == (before["hostRef"]["name"],)
+
+
+async def test_w2_a_lost_status_and_a_silent_host_wait(cloud: Cloud) -> None:
+    uuid = await cloud.make()
+    await cloud.ready()
+    host = await cloud.host_of()
+    cloud.faults.lose_host(host)
+    await cloud.operator_stops()
+    await cloud.wipe_status()
+    await cloud.operator_starts()
+    waits = await cloud.condition("Scheduled", "LocationUnknown", "Unknown", deadline=20.0)
+    assert host in waits["message"]
+    cloud.faults.return_host(host)
+    await cloud.ready(deadline=20.0)
+    assert cloud.faults.running(uuid) == (host,) and (await cloud.status())["runCount"] == 1
+
+
+async def _make_orphan(cloud: Cloud) -> tuple[str, str]:
+    """A machine whose object is gone: finalizers removed by hand while nobody looked. Its UUID and host."""
+    uuid = await cloud.make(networks=[nic()])
+    await cloud.ready()
+    host = await cloud.host_of()
+    await cloud.operator_stops()
+    await cloud.api.patch("Instance", "web-1", {"metadata": {"finalizers": None}}, namespace="team-a")
+    await cloud.delete()
+    await cloud.gone()
+    await cloud.operator_starts()
+    return uuid, host
+
+
+async def test_n2_an_orphan_of_its_name_is_waited_for_and_adopted(cloud: Cloud) -> None:
+    uuid, host = await _make_orphan(cloud)
+    await cloud.make(networks=[nic()])
+    waits = await cloud.ready("OrphanExists", "False")
+    assert uuid in waits["message"]
+    assert cloud.faults.running(uuid) == (host,) and len(cloud.faults.domains()) == 1
+    await cloud.annotate(adopt=uuid)
+    await cloud.ready()
+    status = await cloud.status()
+    assert status["uuid"] == uuid and status["runCount"] == 1
+    assert len(cloud.faults.domains()) == 1 and cloud.faults.running(uuid) == (host,)
+    await cloud.delete()
+    await cloud.gone()
+    assert cloud.faults.domains() == ()
+
+
+async def test_n2_m4_an_adopted_machine_is_known_again_after_the_status_was_lost(cloud: Cloud) -> None:
+    uuid, _ = await _make_orphan(cloud)
+    await cloud.make(annotations={"stratiform.dev/adopt": uuid})
+    await cloud.ready()
+    await cloud.operator_stops()
+    await cloud.wipe_status()
+    await cloud.annotate(adopt=None)
+    await cloud.operator_starts()
+    await cloud.ready()
+    assert (await cloud.status())["uuid"] == uuid and len(cloud.faults.domains()) == 1
+
+
+async def test_n2_an_ignored_orphan_runs_on_beside_the_new_one(cloud: Cloud) -> None:
+    orphan, _ = await _make_orphan(cloud)
+    uuid = await cloud.make(annotations={"stratiform.dev/ignore-orphan": orphan})
+    await cloud.ready()
+    assert uuid != orphan and cloud.faults.running(uuid) and cloud.faults.running(orphan)
+
+
+async def test_n3_spec_uuid_takes_over_the_orphan_of_its_name(cloud: Cloud) -> None:
+    uuid, host = await _make_orphan(cloud)
+    await cloud.make(uuid=uuid)
+    await cloud.ready()
+    status = await cloud.status()
+    assert status["uuid"] == uuid and status["hostRef"]["name"] == host and status["runCount"] == 1
+    assert not status.get("imported")
+
+
+async def test_n3_of_two_objects_with_one_uuid_the_older_keeps_it(cloud: Cloud) -> None:
+    uuid = await cloud.make(uuid="3b0f1d2c-0000-4000-8000-000000000001")
+    await cloud.ready()
+    await cloud.make("web-2", uuid=uuid)
+    refused = await cloud.ready("UUIDTaken", "False", "web-2")
+    assert "team-a/web-1" in refused["message"]
+    assert len(cloud.faults.running(uuid)) == 1
+
+
+async def test_n3_an_unmarked_machine_is_imported_only_where_that_is_allowed_and_released_at_the_end(cloud: Cloud) -> None:
+    uuid = cloud.faults.make_unmarked("node-1", "by-hand")
+    await cloud.settle(1.0)
+    await cloud.make(uuid=uuid, resources={"cpus": 1, "memory": "1Gi"})
+    refused = await cloud.ready("ImportNotAllowed", "False")
+    assert "allowImports" in refused["message"] and cloud.domain(uuid).mark == ""
+    await cloud.api.patch("HostCluster", "sim-1", {"spec": {"allowImports": {"type": "All"}}})
+    await cloud.ready(deadline=40.0)
+    status = await cloud.status()
+    assert status["imported"] and status["runCount"] == 1
+    await cloud.delete()
+    await cloud.gone()
+    assert cloud.faults.running(uuid) == ("node-1",) and cloud.domain(uuid).mark == ""
+
+
+async def test_n1_a_foreign_machine_of_another_uuid_is_nothing_to_us(cloud: Cloud) -> None:
+    foreign = cloud.faults.make_unmarked("node-1", "team-a.web-1.foreign")
+    uuid = await cloud.make()
+    await cloud.ready()
+    await cloud.delete()
+    await cloud.gone()
+    assert cloud.faults.running(foreign) == ("node-1",) and cloud.domains(uuid) == []
