@@ -5,6 +5,7 @@ suffix. The engine's own tests run engines of their own in this process and ask 
 beside them.
 """
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from lab.operator import Operator
 from tests.cluster import Cluster, manifest
 
 LAB = "test"
+KEEP = bool(
+    os.environ.get("STRATIFORM_KEEP_LAB")
+)  # For a look round after a failure; the next session goes on with it.
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +31,16 @@ def plane() -> Iterator[ControlPlane]:
     """A fresh control plane with our kinds, policies and rights, and no operator."""
     plane = ControlPlane(LAB)
     Operator(plane.layout, plane.operator_kubeconfig).kill()
-    plane.down()
+    if not KEEP:
+        plane.down()
     plane.up()
     kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
     install.kinds(kubectl)
     install.rights(kubectl)
-    kubectl.run("create", "-f", "-", text=yaml.safe_dump(manifest("Region", "default")))
+    kubectl.run("apply", "-f", "-", text=yaml.safe_dump(manifest("Region", "default", {"description": "Headquarters"})))
     yield plane
-    plane.down()
+    if not KEEP:
+        plane.down()
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +62,8 @@ def the_operator(plane: ControlPlane, simulated_state: Path) -> Iterator[Operato
     )  # fmt: skip
     operator = Operator(plane.layout, plane.operator_kubeconfig, arguments)
     yield operator
-    operator.stop()
+    if not KEEP:
+        operator.stop()
 
 
 @pytest.fixture
@@ -76,10 +83,13 @@ def quiet(the_operator: Operator) -> None:
 def machines(kubectl_program: Kubectl) -> Iterator[Machines]:
     """Three libvirt hosts, NFS and template server; the Secret of the client's certificate."""
     machines = Machines(LAB)
+    if not KEEP:
+        machines.down()  # Disks of an earlier session carry the marks of another installation.
     machines.up()
     install.client_certificate(kubectl_program, machines.pki_dir)
     yield machines
-    machines.down()
+    if not KEEP:
+        machines.down()
 
 
 @pytest.fixture
