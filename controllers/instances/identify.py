@@ -103,7 +103,7 @@ async def take_or_refuse(work: Work, marks: Marks) -> bool:
     if verdict is None:
         candidates = list(marks.named(obj.namespace, obj.name))
         if wish.adopt:
-            candidates += work.tools.fleet.sightings(wish.adopt).values()
+            candidates += work.tools.fleet.sightings(ownership.asked_uuid(wish.adopt)).values()
         verdict = ownership.judge_namesake(wish, candidates, known)
     if verdict is None:
         return False

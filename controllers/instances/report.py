@@ -47,7 +47,8 @@ def _running(work: Work) -> None:
             "AgentConnected",
             "False",
             "NotConnected",
-            "No guest agent answers: addresses that the guest got by DHCP are not shown, and it is shut down by its power "
+            "No guest agent answers: addresses that the guest got by DHCP are not shown, and it is shut down by "
+            "its power "
             "button.",
         )
     missing = [v.message for v in work.status.volumes if v.message and not v.attached and v.name in _declared(work)]

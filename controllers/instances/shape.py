@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from controllers.engine.base import Obj, Refused
+from controllers.images import image_disk
 from controllers.instances.work import Work
 from controllers.logic import devices
-from controllers.logic.identity import object_uuid
+from controllers.logic.pool import pool_uuid
 from controllers.logic.visibility import visible
+from controllers.logic.volumes import volume_uuid
+from controllers.placement.requests import resources
 from crds.instance import InstanceSpec, InstanceVolume
 from crds.instancestatus import VolumeState
 from drivers.base import DiskAttachment, IOLimits
@@ -52,15 +55,7 @@ class Disks:
 
 def size_of(work: Work) -> Size:
     """CPU and memory by type or resources. Raises Refused."""
-    spec = work.spec
-    if spec.resources is not None:
-        return Size(spec.resources.cpus, spec.resources.memory)
-    assert spec.instance_type_ref is not None
-    name = spec.instance_type_ref.name
-    offer = work.cache.get("InstanceType", "", name)
-    if offer is None:
-        raise Refused("InstanceTypeNotFound", f"spec.instanceTypeRef: InstanceType {name} does not exist.")
-    return Size(offer.spec.cpus, offer.spec.memory)
+    return Size(*resources(work.cache, work.obj))
 
 
 def volume_name(instance: str, entry: InstanceVolume) -> str:
@@ -133,7 +128,7 @@ def _disk(work: Work, entry: InstanceVolume, slot: int, order: int) -> Entry:
         gone = f"{field}: StoragePool {disk.pool}, where Volume {name} lies, does not exist."
         return Entry(spec=entry, volume=volume, problem=("StoragePoolNotFound", gone))
     attachment = DiskAttachment(
-        name=entry.name, slot=slot, pool=object_uuid(pool.spec.uuid, pool.uid), disk=disk_name(volume),
+        name=entry.name, slot=slot, pool=pool_uuid(pool), disk=disk_name(volume),
         format=(volume.status.format or "qcow2").lower(), boot_order=order,
         read_only=granted.access == "ReadOnly", shareable=volume.spec.shareable, limits=_limits(work, volume),
     )  # fmt: skip
@@ -146,7 +141,8 @@ def _not_ours(work: Work, entry: InstanceVolume, volume: Obj[Any, Any], field: s
         return (
             "VolumeNameTaken",
             (
-                f"{field}: Volume {volume.name} exists and was not made by this instance: it is never used in its place. "
+                f"{field}: Volume {volume.name} exists and was not made by this instance: it is never used in its "
+                "place. "
                 f"Rename the entry, or use it by type Volume with volumeRef {volume.name}."
             ),
         )
@@ -157,7 +153,7 @@ def _not_ours(work: Work, entry: InstanceVolume, volume: Obj[Any, Any], field: s
 
 def disk_name(volume: Obj[Any, Any]) -> str:
     """I4: name of its current copy."""
-    return f"{object_uuid(volume.spec.uuid, volume.uid)}-{volume.status.disk.n}"
+    return f"{volume_uuid(volume)}-{volume.status.disk.n}"
 
 
 def _limits(work: Work, volume: Obj[Any, Any]) -> IOLimits:
@@ -198,8 +194,8 @@ def _drive(work: Work, entry: InstanceVolume, slot: int, order: int) -> Entry:
         reached = pool and any(h.name == work.host and h.state == "Ready" for h in pool.status.hosts)
         if pool and reached:
             disc = DiskAttachment(
-                name=entry.name, slot=slot, pool=object_uuid(pool.spec.uuid, pool.uid),
-                disk=f"{object_uuid(None, template.uid)}-1", format="raw", device="cdrom", read_only=True,
+                name=entry.name, slot=slot, pool=pool_uuid(pool),
+                disk=image_disk(template), format="raw", device="cdrom", read_only=True,
                 boot_order=order,
             )  # fmt: skip
             return Entry(spec=entry, template=template, attachment=disc)

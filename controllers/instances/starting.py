@@ -12,9 +12,10 @@ from controllers.instances.seeds import write_seed
 from controllers.instances.work import Work
 from controllers.logic import drift, hardware, records
 from controllers.logic.devices import SEED
-from controllers.logic.identity import object_uuid, platform_name
+from controllers.logic.identity import platform_name
 from controllers.logic.inheritance import lineage
 from controllers.logic.instance import ended_here
+from controllers.logic.volumes import volume_uuid
 from crds.base import NameRef
 from crds.instancestatus import InstanceResources, Run
 from drivers.base import Define, DiskAttachment, InstanceDefinition, Resume, StartPaused, WriteMark
@@ -144,7 +145,7 @@ def _restart(work: Work, starting: int | None) -> datetime | None:
 def volume_records(work: Work, disks: shape.Disks) -> tuple[tuple[str, str, str], ...]:
     """(entry, volume uuid, disk) of every disk that it has or is about to have; drives are none."""
     found = {
-        e.spec.name: (e.spec.name, object_uuid(e.volume.spec.uuid, e.volume.uid), e.attachment.disk)
+        e.spec.name: (e.spec.name, volume_uuid(e.volume), e.attachment.disk)
         for e in disks.entries
         if e.volume is not None and e.attachment is not None
     }

@@ -74,8 +74,18 @@ def _body(work: Work, entry: InstanceVolume, pool: str) -> dict[str, Any]:
         "finalizers": [FINALIZER],
     }
     if adopted_volume(work, entry.name) or work.spec.uuid:
-        metadata["annotations"] = {ADOPT: spec["uuid"]}
+        metadata["annotations"] = {ADOPT: _adopts(work, entry, spec["uuid"])}
     return {"apiVersion": API_VERSION, "kind": "Volume", "metadata": metadata, "spec": spec}
+
+
+def _adopts(work: Work, entry: InstanceVolume, uuid: str) -> str:
+    """N2: the volumes of a machine that bore another name bear that name too."""
+    mine = shape.volume_name(work.obj.name, entry)
+    asked = work.obj.annotations.get(ADOPT, "").split("/")
+    if len(asked) != 3 or asked[2] != work.uuid:
+        return uuid
+    theirs = shape.volume_name(asked[1], entry)
+    return uuid if (asked[0], theirs) == (work.obj.namespace, mine) else f"{asked[0]}/{theirs}/{uuid}"
 
 
 def adopted_volume(work: Work, entry: str) -> str | None:

@@ -18,7 +18,9 @@ class Wish:
     by_uuid: bool
     """The user gave spec.uuid."""
     adopt: str = ""
-    """Value of stratiform.dev/adopt."""
+    """Value of stratiform.dev/adopt: a UUID for an orphan of its own name, <namespace>/<name>/<uuid> for another's,
+    which
+    needs the verb adopt (the policy sees to that)."""
     ignore: str = ""
     """Value of stratiform.dev/ignore-orphan."""
     installations: tuple[str, ...] = ()
@@ -90,18 +92,19 @@ def _orphan(wish: Wish, host: str, facts: InstanceFacts, known: set[str], *, con
     mark = facts.mark
     assert mark is not None
     same_name = (mark.namespace, mark.name) == (wish.namespace, wish.name)
+    asked = facts.uuid if same_name else f"{mark.namespace}/{mark.name}/{facts.uuid}"
     if mark.uid in known:
         return Must(
             "UUIDTaken", f"the machine {facts.uuid} on {host} belongs to Instance {mark.namespace}/{mark.name}."
         )
-    if wish.adopt == facts.uuid or (consent and same_name):
+    if wish.adopt == asked or (consent and same_name):
         return Take(facts, mark.uid, imported=mark.imported)
     if not same_name:
         return Must(
             "UUIDTaken",
-            f"spec.uuid: machine {facts.uuid} on {host} is marked as {mark.namespace}/{mark.name}, whose object is "
-            "gone. To "
-            f"take it all the same annotate stratiform.dev/adopt: {facts.uuid} (needs the verb adopt).",
+            f"machine {facts.uuid} on {host} is marked as {mark.namespace}/{mark.name}, whose object is gone. To "
+            "take it all "
+            f"the same annotate stratiform.dev/adopt: {asked} (needs the verb adopt).",
         )
     return Must(
         "OrphanExists",
@@ -115,6 +118,11 @@ def _orphan(wish: Wish, host: str, facts: InstanceFacts, known: set[str], *, con
 def _own(wish: Wish, facts: InstanceFacts) -> bool:
     mark = facts.mark
     return mark is not None and mark.uid == wish.uid and mark.installation in wish.installations
+
+
+def asked_uuid(adopt: str) -> str:
+    """The UUID in a value of stratiform.dev/adopt."""
+    return adopt.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, order=True)

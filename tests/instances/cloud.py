@@ -111,7 +111,9 @@ class Cloud:
     async def status(self, name: str = "web-1") -> dict[str, Any]:
         return dict((await self.get(name)).get("status", {}))
 
-    async def ready(self, reason: str = "Running", status: str = "True", name: str = "web-1", **kw: Any) -> dict[str, Any]:
+    async def ready(
+        self, reason: str = "Running", status: str = "True", name: str = "web-1", **kw: Any
+    ) -> dict[str, Any]:
         return await self.condition("Ready", reason, status, name, **kw)
 
     async def condition(

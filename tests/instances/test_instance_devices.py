@@ -235,7 +235,12 @@ async def test_a_paused_object_is_observed_and_never_acted_on_its_deletion_inclu
 
 
 async def test_m2_the_boot_disk_carries_the_seed_and_a_copy_of_the_mark(cloud: Cloud) -> None:
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "user-data"}, "stringData": {"userData": "#!/bin/sh\n"}}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "user-data"},
+        "stringData": {"userData": "#!/bin/sh\n"},
+    }
     await cloud.api.client.post("/api/v1/namespaces/team-a/secrets", secret, kind="Secret")
     uuid = await cloud.make(
         volumes=[ROOT], networks=[nic(addresses=["10.91.0.60"])],

@@ -300,7 +300,9 @@ async def test_n3_of_two_objects_with_one_uuid_the_older_keeps_it(cloud: Cloud) 
     assert len(cloud.faults.running(uuid)) == 1
 
 
-async def test_n3_an_unmarked_machine_is_imported_only_where_that_is_allowed_and_released_at_the_end(cloud: Cloud) -> None:
+async def test_n3_an_unmarked_machine_is_imported_only_where_that_is_allowed_and_released_at_the_end(
+    cloud: Cloud,
+) -> None:
     uuid = cloud.faults.make_unmarked("node-1", "by-hand")
     await cloud.settle(1.0)
     await cloud.make(uuid=uuid, resources={"cpus": 1, "memory": "1Gi"})

@@ -117,7 +117,10 @@ def test_no_drift() -> None:
         ({"nics": (NicSeen(name="lan", mac="02:00:00:00:00:99"),)}, "02:00:00:00:00:99"),
         ({"disks": (DiskSeen(name="", disk="/dev/sdb"),)}, "/dev/sdb"),
         ({"nics": (NicSeen(name="", mac="52:54:00:00:00:01"),)}, "52:54:00:00:00:01"),
-        ({"digest": "changed", "mark": replace(MARK, started=((DEFINITION, "ours"),))}, "definition on the host was changed"),
+        (
+            {"digest": "changed", "mark": replace(MARK, started=((DEFINITION, "ours"),))},
+            "definition on the host was changed",
+        ),
     ],
 )
 def test_what_somebody_changed_is_named(change: dict[str, object], text: str) -> None:
@@ -159,7 +162,10 @@ def test_resize_waits_for_a_restart_and_says_what() -> None:
     ("now", "path"),
     [
         ({"cloudInit": {"hostname": "other"}}, "spec.cloudInit"),
-        ({"networks": [{"name": "lan", "networkRef": {"name": "lan"}, "addresses": ["10.0.0.9"]}]}, "spec.networks[lan]"),
+        (
+            {"networks": [{"name": "lan", "networkRef": {"name": "lan"}, "addresses": ["10.0.0.9"]}]},
+            "spec.networks[lan]",
+        ),
         ({"placement": {"hostRef": {"name": "node-2"}}}, "spec.placement.hostRef: runs on node-1, declared node-2"),
     ],
 )

@@ -12,7 +12,9 @@ OWNER = Owner(uid="uid-1", installations=("here", "before"))
 PLACED = ("node-1", 100)
 
 
-def seen(*facts: InstanceFacts, placement: tuple[str, int] | None = PLACED, listed: bool = True, resume: bool = False) -> Verdict:
+def seen(
+    *facts: InstanceFacts, placement: tuple[str, int] | None = PLACED, listed: bool = True, resume: bool = False
+) -> Verdict:
     return locate(OWNER, placement, {f.host: f for f in facts}, listed=listed, resume=resume)
 
 
@@ -62,7 +64,9 @@ def test_w4_a_left_over_definition_is_left_while_nothing_runs() -> None:
     assert seen(off("node-1"), off("node-2")) == Here(off("node-1"), ())
 
 
-@pytest.mark.parametrize("copy", [running("node-2", sequence=99), off("node-2", sequence=99), paused("node-2", sequence=99)])
+@pytest.mark.parametrize(
+    "copy", [running("node-2", sequence=99), off("node-2", sequence=99), paused("node-2", sequence=99)]
+)
 def test_w4_a_lower_copy_is_destroyed_once_the_current_one_is_seen(copy: InstanceFacts) -> None:
     assert seen(off("node-1"), copy) == Here(off("node-1"), (Stale("node-2", 99, destroy=True),))
 

@@ -18,7 +18,9 @@ UNMARKED = replace(DOMAIN, mark=None)
 NAMESAKE = replace(running(), uuid="99999999-2222-5333-8444-555555555555")
 
 
-def found(facts: InstanceFacts, wish: Wish = WISH, known: set[str] | None = None, *, imports: bool = False) -> Take | Must | None:
+def found(
+    facts: InstanceFacts, wish: Wish = WISH, known: set[str] | None = None, *, imports: bool = False
+) -> Take | Must | None:
     return judge_found(wish, {"node-1": facts}, known or set(), imports={"node-1": imports})
 
 

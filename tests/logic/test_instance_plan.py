@@ -1,4 +1,5 @@
-"""The next step of an instance on its own host: every state a domain can be in, against everything that may be wanted."""
+"""The next step of an instance on its own host: every state a domain can be in, against everything that may be
+wanted."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,8 +40,10 @@ CASES: list[tuple[str, InstanceFacts | None, Situation, type[object]]] = [
     ("one that was never placed is prepared, which places it", None, at(placed=False), Prepare),
     ("W3a: the first start of who decided it is prepared", None, FIRST, Prepare),
     ("a prepared start is defined", None, replace(FIRST, prepared=True), DefineForStart),
-    ("a start defined in this turn is started paused", off(why=Why.UNKNOWN), replace(FIRST, prepared=True, defined=True), Start),
-    ("one defined by a process that died is defined again first", off(why=Why.UNKNOWN, starting=1), replace(FIRST, prepared=True), DefineForStart),
+    ("a start defined in this turn is started paused", off(why=Why.UNKNOWN), replace(FIRST, prepared=True,
+    defined=True), Start),
+    ("one defined by a process that died is defined again first", off(why=Why.UNKNOWN, starting=1), replace(FIRST,
+    prepared=True), DefineForStart),
     ("W3: missing and not clear waits", None, at(), Wait),
     ("W3c: missing and clear everywhere is prepared", None, at(clear=True), Prepare),
     ("W3b: shut down on its own host may start", off(), at(), Prepare),
@@ -51,7 +54,8 @@ CASES: list[tuple[str, InstanceFacts | None, Situation, type[object]]] = [
     ("W3b: off under an older sequence waits for the others", off(sequence=99), at(), Wait),
     ("W3c: off without a reason and clear is prepared", off(why=Why.UNKNOWN), at(clear=True), Prepare),
     ("W6: paused in our own start is resumed where W3 allows it", paused(starting=2), at(decided_first=True), LetRun),
-    ("W6: paused in a dead process's start is resumed where all others are clear", paused(starting=2), at(clear=True), LetRun),
+    ("W6: paused in a dead process's start is resumed where all others are clear", paused(starting=2),
+    at(clear=True), LetRun),
     ("W6: paused in our own start waits when W3 does not allow it", paused(starting=2), at(), Wait),
     ("W6: paused in a start that is not wanted any more is cut", paused(starting=2), at(aim=Aim.STOP), CutPower),
     ("W6: paused by an administrator is left alone", paused(), at(clear=True), Wait),
@@ -61,14 +65,18 @@ CASES: list[tuple[str, InstanceFacts | None, Situation, type[object]]] = [
     ("what runs and shall run is tended", running(), at(), Tend),
     ("what runs and may be as it is is tended", running(), at(aim=Aim.LEAVE), Tend),
     ("what runs and shall stop is asked first", running(), at(aim=Aim.STOP), Ask),
-    ("within the grace period it is waited for", running(), at(aim=Aim.STOP, asked_at=NOW - timedelta(seconds=5)), Wait),
-    ("after the grace period its power is cut", running(), at(aim=Aim.STOP, asked_at=NOW - timedelta(seconds=60)), CutPower),
-    ("without a grace period its power is cut at the next look", running(), at(aim=Aim.STOP, asked_at=NOW, grace=timedelta(0)), CutPower),
+    ("within the grace period it is waited for", running(), at(aim=Aim.STOP, asked_at=NOW - timedelta(seconds=5)),
+    Wait),
+    ("after the grace period its power is cut", running(), at(aim=Aim.STOP, asked_at=NOW - timedelta(seconds=60)),
+    CutPower),
+    ("without a grace period its power is cut at the next look", running(), at(aim=Aim.STOP, asked_at=NOW,
+    grace=timedelta(0)), CutPower),
     ("a restart stops first", running(), at(aim=Aim.RESTART), Ask),
     ("a forced stop cuts at once", running(), at(aim=Aim.FORCE_OFF), CutPower),
     ("a reset presses the button", running(), at(aim=Aim.RESET), PressReset),
     ("one paused by hand that shall stop is given its grace", paused(), at(aim=Aim.STOP), Ask),
-    ("one paused by hand is cut after its grace", paused(), at(aim=Aim.STOP, asked_at=NOW - timedelta(minutes=5)), CutPower),
+    ("one paused by hand is cut after its grace", paused(), at(aim=Aim.STOP, asked_at=NOW - timedelta(minutes=5)),
+    CutPower),
     ("off and to be off rests", off(), at(aim=Aim.STOP), Rest),
     ("off and to be as it is rests", off(), at(aim=Aim.LEAVE), Rest),
     ("missing and to be off rests", None, at(aim=Aim.STOP), Rest),

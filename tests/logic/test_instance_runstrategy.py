@@ -11,7 +11,9 @@ from drivers.base import InstanceFacts, Power, Why
 from tests.logic.machines import off, running
 
 NEVER = Past()
-ENDED = {reason: Past(runs=1, ended=reason) for reason in ("GuestShutdown", "Crashed", "Stopped", "HostLost", "Unknown")}
+ENDED = {
+    reason: Past(runs=1, ended=reason) for reason in ("GuestShutdown", "Crashed", "Stopped", "HostLost", "Unknown")
+}
 RUNNING = Past(runs=1)
 
 TABLE: list[tuple[str, Past, bool, Aim]] = [
@@ -40,7 +42,8 @@ TABLE: list[tuple[str, Past, bool, Aim]] = [
 
 @pytest.mark.parametrize(
     ("strategy", "past", "active", "expected"), TABLE,
-    ids=[f"{s} {'running' if a else (p.ended or 'never ran')}{' on request' if p.on_request else ''} → {e}" for s, p, a, e in TABLE],
+    ids=[f"{s} {'running' if a else (p.ended or 'never ran')}{' on request' if p.on_request else ''} → {e}" for s, p,
+    a, e in TABLE],
 )  # fmt: skip
 def test_strategy(strategy: str, past: Past, active: bool, expected: Aim) -> None:
     assert aim(strategy, "", past, is_active=active, restarted=False) is expected
