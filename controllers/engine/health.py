@@ -67,10 +67,10 @@ class Health:
         self.port: int = self._server.server_address[1]
 
     def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True).start()
 
     def stop(self) -> None:
-        """Blocks for at most half a second."""
+        """Blocks for a tenth of a second."""
         self._server.shutdown()
         self._server.server_close()
 

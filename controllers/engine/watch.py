@@ -169,7 +169,8 @@ class Watch:
         settings.watching.connect_timeout = min(10.0, self._settings.request_timeout)
         settings.networking.request_timeout = self._settings.request_timeout
         settings.networking.connect_timeout = min(10.0, self._settings.request_timeout)
-        settings.networking.error_backoffs = (1, 1, 2, 3, 5, 8)
+        most = self._settings.watch_backoff_most
+        settings.networking.error_backoffs = tuple(wait for wait in (1, 1, 2, 3, 5, 8) if wait <= most)
         settings.queueing.idle_timeout = 1.0
         settings.queueing.exit_timeout = 0.5
         return settings

@@ -25,5 +25,6 @@ async def cluster(plane: ControlPlane) -> AsyncIterator[Cluster]:
     await cluster.namespace("team-a")
     await cluster.install(crds())
     await cluster.wipe()
+    await cluster.free_lease()
     yield cluster
     await cluster.close()

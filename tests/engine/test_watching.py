@@ -48,6 +48,34 @@ async def test_when_kopf_ends_it_is_started_again_and_neither_queue_nor_tasks_ar
         assert engine.lease.holds()
 
 
+async def test_a_kopf_that_ends_by_itself_is_started_again(cluster: Cluster, plane: ControlPlane) -> None:
+    """It ends when a watch is forbidden; here its rights go for a moment and come back."""
+    account = Cluster(plane.operator_kubeconfig, cluster.kinds)
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "t-engine"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "stratiform", "namespace": "stratiform-system"}],
+    }
+    await cluster.client.post(path, binding, kind="other")
+    await until(lambda: account._served("/api/v1/namespaces"))
+    try:
+        async with running(account, only(Widgets()), settings=PATIENT, watch_server_timeout=1) as engine:
+            await until(lambda: engine.watch.starts == 1)
+            await make(cluster, "one")
+            await ready(cluster, "one")
+            await cluster.client.delete(f"{path}/t-engine", {}, kind="other")
+            await until(lambda: engine.watch.starts > 1, 20.0, what="Kopf ended")
+            await make(cluster, "two")
+            await cluster.client.post(path, binding, kind="other")
+            await ready(cluster, "two")
+    finally:
+        await cluster.client.delete(f"{path}/t-engine", {}, kind="other")
+        await account.close()
+
+
 async def test_a_kopf_that_cannot_log_in_is_tried_again(cluster: Cluster, wire: Wire) -> None:
     async with running(cluster, only(Widgets()), settings=PATIENT, kubeconfig=wire.kubeconfig) as engine:
         await wire.cut()
