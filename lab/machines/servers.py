@@ -104,7 +104,9 @@ class WebServer(Machine):
 
     def boot(self) -> str:
         """The server of `webserver.py`."""
-        start = f"setsid {sys.executable} -I -B /etc/lab/webserver.py {self.address} {HTTP_PORT} /srv/www"
+        # The interpreter itself: .venv may lie in /tmp, of which every machine has its own.
+        python = Path(sys.executable).resolve()
+        start = f"setsid {python} -I -B /etc/lab/webserver.py {self.address} {HTTP_PORT} /srv/www"
         return f"{start} </dev/null >>/var/log/web.log 2>&1 &\n"
 
     def ready(self) -> bool:
