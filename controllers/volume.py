@@ -33,6 +33,8 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
     """One disk, from nothing to gone."""
 
     kind = "Volume"
+    roll_up = True
+    """Who may have it goes by the placement and the status of the instances that name it."""
     indexes: Mapping[str, Callable[[VolumeObj], Iterable[str]]] = {
         "volume-uuid": lambda obj: [volume_uuid(obj)],
         "to-make-on": lambda obj: [] if obj.status.disk else [p for p in (_pool_name(obj.spec, obj.status),) if p],

@@ -20,7 +20,7 @@ from lab.machines import Machines
 from lab.operator import Operator
 from tests.cluster import Cluster, manifest
 
-LAB = "test"
+LAB = os.environ.get("STRATIFORM_TEST_LAB", "test")
 KEEP = bool(
     os.environ.get("STRATIFORM_KEEP_LAB")
 )  # For a look round after a failure; the next session goes on with it.
