@@ -12,6 +12,7 @@ from drivers.base import Connection, LibvirtConnection, SimulatedConnection, SSH
 BACKENDS = {"Libvirt": "kvm", "Simulated": "simulated", "VSphere": "vsphere", "Xen": "xen"}
 HYPERVISORS = {"Libvirt": "KVM", "Simulated": "Simulated", "VSphere": "VSphere", "Xen": "Xen"}
 """Connection type → the HostCluster's hypervisor that it goes with."""
+PORTS = {"qemu+tls": ":16514", "qemu+tcp": ":16509", "qemu+ssh": ":22"}
 AGAIN = 15.0
 """Seconds until Secrets that were not there, or not whole, are read again: they are not watched."""
 
@@ -33,8 +34,9 @@ def end_point_of(spec: HostSpec) -> str:
     address = address_of(spec)
     if not address.startswith("qemu+"):
         return address
-    place = address.partition("://")[2].partition("/")[0].partition("@")
-    return f"libvirt://{(place[2] or place[0]).lower()}"
+    transport, _, rest = address.partition("://")
+    place = rest.partition("/")[0].rpartition("@")[2].lower()
+    return f"libvirt://{place.removesuffix(PORTS[transport])}"
 
 
 async def connection_for(host: Obj[HostSpec, HostStatus], services: Services, state: str) -> Connection:

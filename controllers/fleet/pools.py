@@ -108,7 +108,8 @@ class PoolLinks:
             entry.failures += 1
             reason = error.reason if isinstance(error, DriverError) else "NotLeader"
             state = "Unreachable" if reason == "Unreachable" else "Failed"
-            entry.reach = Reach(host=host, state=state, reason=reason, message=str(error))
+            said = str(error).removeprefix(f"Host {host}: ")
+            entry.reach = Reach(host=host, state=state, reason=reason, message=said)
         except Exception as error:
             entry.failures += 1
             log.exception("pool was not connected", pool=wanted.name, host=host)

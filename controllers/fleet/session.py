@@ -34,7 +34,7 @@ CALL_TIMEOUT = 8.0
 is gone must be reported."""
 LOOK = 2.0
 """Seconds between looks at a connection that says nothing by itself."""
-FACTS_INTERVAL = 30.0
+FACTS_INTERVAL = 60.0
 MANY = 8
 """More changed domains than this are read by one listing instead of one by one."""
 BACKOFF_MOST = 15.0
@@ -327,7 +327,7 @@ class HostSession:
     def _down(self, error: Exception, begun: float) -> None:
         if isinstance(error, Unreachable):
             self._seat.book.attempt_failed(self.host, begun)
-        link, reason, text = _words(error, self.plan.address or self.host)
+        link, reason, text = _words(error, self.host, self.plan.address or self.host)
         self._answer_waiting(float("inf"), answered=False)
         self._change(link, reason, text, error.machine_id if isinstance(error, Stranger) else "")
 
@@ -392,9 +392,10 @@ def _threadsafe(loop: asyncio.AbstractEventLoop, handle: Callable[[Event], None]
     return deliver
 
 
-def _words(error: Exception, address: str) -> tuple[Link, str, str]:
+def _words(error: Exception, host: str, address: str) -> tuple[Link, str, str]:
     """(link, reason, text) of why there is no connection: what was tried, what was answered."""
-    text = str(error) if address in str(error) else f"{address}: {error}"
+    said = str(error).removeprefix(f"Host {host}: ")
+    text = said if address in said else f"{address}: {said}"
     match error:
         case Stranger():
             return Link.STRANGER, "HostIdentityChanged", str(error)

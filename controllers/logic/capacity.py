@@ -20,6 +20,7 @@ from drivers.base import HostFacts, PoolFacts
 
 InstanceObj = Obj[InstanceSpec, InstanceStatus]
 DEFAULT_RESERVED_MEMORY = 2**30
+MI = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,8 @@ def pool_capacity(facts: PoolFacts, spec: StoragePoolSpec, allocated: int) -> By
 
 
 def round_to_percent(amount: int, total: int) -> int:
-    """To the nearest whole percent of the total, so that a status is not written for every byte."""
-    step = max(total // 100, 1)
+    """To about the nearest percent of the total (whole MiB), so that a status is not written for every byte."""
+    step = max(total // 100 // MI * MI, total // 100 if total < 100 * MI else MI, 1)
     return min((amount + step // 2) // step * step, total) if total else 0
 
 
