@@ -16,6 +16,8 @@ from crds.instancestatus import Explanation, InstanceResources, Placement
 from drivers.base import Destroy, Undefine
 from drivers.errors import Busy, NotOurs
 
+LONGEST_WAIT = 30.0
+"""Seconds after which an instance that fits nowhere is tried again at the latest."""
 LOST_ROUNDS = "its status was lost, and it was not found yet"
 
 
@@ -161,9 +163,8 @@ async def decide(work: Work) -> dict[str, str]:
     last = work.status.placement.sequence if work.status.placement else 0
     decision = scheduler.decide(work.obj, avoid=work.memory.avoid)
     if isinstance(decision, Refusal):
-        work.memory.avoid = frozenset()
         _explain(work, decision.explanation)
-        raise Refused(decision.reason, decision.message, type_="Scheduled")
+        raise _no_host(work, decision)
     work.place(decision.host, next_sequence(last, work.now), decision.explanation)
     work.update(resources=_resources(work), uuid=work.uuid, steps=())
     work.reached("Scheduled")
@@ -210,7 +211,9 @@ async def settle_before_start(work: Work) -> dict[str, str]:
     host = work.host
     if work.tools.fleet.out_of_service(host) is not None and work.facts is None:
         return await decide(work)
-    if host in work.memory.avoid and work.facts is None and work.tools.fleet.decided_first(work.uuid):
+    if host in work.memory.avoid and work.tools.fleet.decided_first(work.uuid):
+        if work.facts is not None:
+            await work.act(Undefine())
         return await decide(work)
     refusal = work.tools.scheduler.fits(work.obj, host)
     if refusal is None:
@@ -220,7 +223,7 @@ async def settle_before_start(work: Work) -> dict[str, str]:
     elsewhere = work.tools.scheduler.decide(work.obj, avoid=work.memory.avoid | {host})
     work.tools.scheduler.forget(work.obj.uid)
     if not isinstance(elsewhere, Decision):
-        raise Refused(elsewhere.reason, elsewhere.message, type_="Scheduled")
+        raise _no_host(work, elsewhere)
     if work.facts is not None:
         if ended_here(work.facts, work.placement.sequence):
             # Before the call: a sign that comes meanwhile takes it back.
@@ -229,6 +232,16 @@ async def settle_before_start(work: Work) -> dict[str, str]:
         work.turn.event("Moved", f"It does not fit on {host} any more: {refusal.message}")
     work.memory.avoid |= {host}
     return await decide(work)
+
+
+def _no_host(work: Work, refusal: Refusal) -> Refused:
+    """Asked again soon at first, since hosts connect and guests go; later ever more seldom."""
+    memory = work.memory
+    said = f" Tried before: {memory.refusal}" if memory.avoid and memory.refusal else ""
+    memory.avoid = frozenset()
+    memory.refused += 1
+    after = min(2.0 ** (memory.refused - 1), LONGEST_WAIT)
+    return Refused(refusal.reason, refusal.message + said, type_="Scheduled", after=after)
 
 
 def _summary(work: Work) -> str:

@@ -1,5 +1,6 @@
 """Applies one step after the other until nothing is left to do or something must be waited for."""
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from controllers.logic import instance as logic
 from controllers.logic.location import starting as is_starting
 from controllers.logic.runstrategy import STOPPING, Aim, active
 from drivers.base import ForceOff, Reset, Shutdown
+from drivers.errors import Rejected
 
 MOST_STEPS = 24
 """No honest way from any state to any other is longer; more is a bug, and another turn is harmless."""
@@ -27,8 +29,9 @@ async def drive(work: Work) -> logic.Step:
                 await starting.prepare(work)
                 prepared = True
             case logic.DefineForStart(run):
-                await starting.define_for_start(work, run)
-                defined = True
+                prepared = defined = await _or_elsewhere(work, starting.define_for_start(work, run))
+            case logic.Start():
+                prepared = defined = await _or_elsewhere(work, starting.start_paused(work))
             case logic.FinishStart():
                 await starting.finish(work)
                 prepared = defined = False
@@ -49,10 +52,19 @@ async def drive(work: Work) -> logic.Step:
     raise Refused("Working", "is on its way; it is looked at again at once.", after=0.5)
 
 
+async def _or_elsewhere(work: Work, attempt: Awaitable[None]) -> bool:
+    """Whether it went well. A first start that its host refuses goes on with the choice of another one."""
+    try:
+        await attempt
+    except Rejected:
+        if work.host not in work.memory.avoid:
+            raise
+        return False
+    return True
+
+
 async def _power(work: Work, step: logic.Step) -> None:
     match step:
-        case logic.Start():
-            await starting.start_paused(work)
         case logic.LetRun():
             await starting.let_run(work)
         case logic.Ask():

@@ -71,8 +71,8 @@ async def define_for_start(work: Work, run: int) -> None:
     seed = await write_seed(work, disks, mark)
     try:
         await work.act(Define(definition(work, disks, found, mark, seed)))
-    except Rejected:
-        work.memory.avoid |= {work.host}
+    except Rejected as error:
+        _avoid(work, error)
         raise
     work.reached("Defined")
 
@@ -160,10 +160,16 @@ async def start_paused(work: Work) -> None:
         work.tools.fleet.note_first_decision(work.uuid)
     try:
         await work.act(StartPaused())
-    except Rejected:
-        if work.tools.fleet.decided_first(work.uuid) and work.status.run_count == 0:
-            work.memory.avoid |= {work.host}
+    except Rejected as error:
+        _avoid(work, error)
         raise
+
+
+def _avoid(work: Work, error: Rejected) -> None:
+    """A first start that this host refuses is tried on another one (W3a)."""
+    if work.tools.fleet.decided_first(work.uuid) and work.status.run_count == 0:
+        work.memory.avoid |= {work.host}
+        work.memory.refusal = f"{work.host}: {error}"
 
 
 async def let_run(work: Work) -> None:
@@ -191,6 +197,6 @@ async def finish(work: Work) -> None:
     work.update(resources=size, host_ref=NameRef(name=facts.host))
     work.reached("Started")
     work.memory.asked_at = work.memory.asked_last = None
-    work.memory.avoid = frozenset()
+    work.memory.avoid, work.memory.refusal, work.memory.refused = frozenset(), "", 0
     disks = shape.disks_of(work)
     await work.act(WriteMark(compose_mark(work, disks, starting=None, runs=run, digest=facts.digest)))

@@ -46,6 +46,10 @@ class Memory:
     not_before: datetime | None = None
     avoid: frozenset[str] = frozenset()
     """Hosts that refused to define or start it, while it was never started."""
+    refusal: str = ""
+    """What the last of them said."""
+    refused: int = 0
+    """Times in a row that no host was found."""
 
 
 @dataclass(slots=True)

@@ -31,7 +31,11 @@ async def _template(cloud: Cloud, web: str, name: str) -> None:
     if not await cloud.api.get("ImageStore", "images-1"):
         scope = {"type": "Zone", "zoneRef": {"name": "zone-1"}}
         allowed = {"cidrs": ["127.0.0.0/8"]}
-        await cloud.api.create("ImageStore", "images-1", {"scope": scope, "type": "Simulated", "allowedSources": allowed})
+        await cloud.api.create(
+            "ImageStore",
+            "images-1",
+            {"scope": scope, "type": "Simulated", "simulated": {"capacity": "1Ti"}, "allowedSources": allowed},
+        )
         await cloud.api.until_condition("ImageStore", "images-1", "Ready", "True", deadline=20.0)
     checksum = f"sha256:{hashlib.sha256(ISO).hexdigest()}"
     source = {"type": "HTTP", "http": {"url": f"http://{web}/{name}.iso", "checksum": checksum}}

@@ -1,0 +1,95 @@
+"""Every call of a start and of an end may fail, or be done and its answer lost: the end is the same (design.md §1)."""
+
+import asyncio
+
+import pytest
+
+from controllers import metrics
+from drivers.errors import Busy, Invalid, Unreachable
+from tests.engine.harness import until
+from tests.instances.cloud import Cloud, managed, nic
+
+START = ["choose_hardware", "write_seed", "Define", "StartPaused", "Resume", "WriteMark"]
+ROOT = {**managed("root"), "bootOrder": 1}
+
+
+@pytest.mark.parametrize("call", START)
+async def test_an_answer_that_is_lost_in_a_start_changes_nothing(cloud: Cloud, call: str) -> None:
+    cloud.faults.lose_answer(1, call=call)
+    uuid = await cloud.make(volumes=[ROOT], networks=[nic()])
+    await cloud.ready(deadline=30.0)
+    assert len(cloud.faults.running(uuid)) == 1 and len(cloud.domains(uuid)) == 1
+    assert len(await cloud.api.all("NetworkAddress")) == 1
+    assert (await cloud.status())["runCount"] == 1
+
+
+@pytest.mark.parametrize("error", [Unreachable, Busy])
+@pytest.mark.parametrize("call", START)
+async def test_a_call_that_fails_in_a_start_is_tried_again(cloud: Cloud, call: str, error: type[Busy]) -> None:
+    cloud.faults.fail(1, call=call, error=error)
+    uuid = await cloud.make(volumes=[ROOT], networks=[nic()])
+    await cloud.ready(deadline=30.0)
+    assert len(cloud.faults.running(uuid)) == 1 and (await cloud.status())["runCount"] == 1
+
+
+async def test_a_host_that_refuses_the_first_start_is_avoided(cloud: Cloud) -> None:
+    cloud.faults.fail(None, host="node-1", call="Define", error=Invalid, text="no such thing here")
+    uuid = await cloud.make()
+    assert await cloud.until_runs(uuid, 60.0) == "node-2"
+    await cloud.ready()
+
+
+async def test_an_operator_that_is_stopped_again_and_again_ends_at_the_same(cloud: Cloud) -> None:
+    await cloud.operator_stops()
+    uuid = await cloud.make(volumes=[ROOT], networks=[nic()])
+    for _ in range(4):
+        await cloud.operator_starts()
+        await asyncio.sleep(0.05)
+        await cloud.operator_stops()
+    await cloud.operator_starts()
+    await cloud.ready(deadline=30.0)
+    assert len(cloud.domains(uuid)) == 1 and (await cloud.status())["runCount"] == 1
+    assert len(await cloud.api.all("NetworkAddress")) == 1
+
+
+@pytest.mark.parametrize("call", ["Shutdown", "Destroy"])
+async def test_an_answer_that_is_lost_in_a_deletion_changes_nothing(cloud: Cloud, call: str) -> None:
+    uuid = await cloud.make(volumes=[ROOT])
+    await cloud.ready(deadline=20.0)
+    cloud.faults.lose_answer(1, call=call)
+    await cloud.delete()
+    await cloud.gone(deadline=30.0)
+    await cloud.gone("web-1-root", "Volume", deadline=30.0)
+    assert cloud.domains(uuid) == []
+
+
+def _writes() -> dict[str, float]:
+    """Requests about Instances that change something, by verb."""
+    found: dict[str, float] = {}
+    for sample in metrics.API_REQUESTS.collect()[0].samples:
+        if sample.labels.get("kind") == "Instance" and sample.name.endswith("_total"):
+            verb = sample.labels["verb"]
+            found[verb] = found.get(verb, 0) + sample.value
+    return found
+
+
+async def test_w1_a_new_instance_costs_placement_finalizer_and_ready(cloud: Cloud) -> None:
+    before = _writes()
+    await cloud.make()
+    await cloud.ready()
+    await cloud.settle(1.0)
+    after = _writes()
+    costs = {verb: after[verb] - before.get(verb, 0) for verb in after if verb in ("PUT", "PATCH")}
+    assert costs == {"PUT": 2, "PATCH": 1}
+
+
+async def test_many_at_once_all_run_with_addresses_of_their_own(cloud: Cloud) -> None:
+    names = [f"many-{n}" for n in range(24)]
+    uuids = [await cloud.make(name, networks=[nic()], resources={"cpus": 1, "memory": "64Mi"}) for name in names]
+    for name in names:
+        await cloud.ready(name=name, deadline=60.0)
+    claims = [a["spec"]["address"] for a in await cloud.api.all("NetworkAddress")]
+    assert len(claims) == len(set(claims)) == len(names)
+    for uuid in uuids:
+        assert len(cloud.faults.running(uuid)) == 1
+    await until(lambda: all(len(cloud.domains(u)) == 1 for u in uuids), 5.0)
