@@ -5,6 +5,7 @@ every kind, components (the fleet), reconciles. End: reconciles, components, wat
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -84,7 +85,8 @@ class Engine:
         self.queue = WorkQueue(backoff_first=settings.backoff_first, backoff_most=settings.backoff_most)
         self.events = Events(self.client, self.lease.identity)
         self.health = Health(self.pulse, settings.bind, settings.health_port) if settings.health_port >= 0 else None
-        self.components: list[Component] = []
+        self._components: list[Component] = []
+        self._built = False
 
     def stop(self) -> None:
         """Ask it to end in good order. From its loop, or by a signal handler of it."""
@@ -117,10 +119,11 @@ class Engine:
         await self.lease.acquire()
         self.pulse.ready = "listing"
         self.lease.keep(self._lose)
-        self._build(installation)
+        components = self._build(installation)
         self.watch.start()
         await self.relist.fill()
-        for component in self.components:
+        for component in components:
+            self._components.append(component)
             await component.start()
         self.events.start()
         self.wakes.open()
@@ -130,7 +133,8 @@ class Engine:
         self.started.set()
         log.info("started", objects=len(self.cache.known()), installation=installation)
 
-    def _build(self, installation: str) -> None:
+    def _build(self, installation: str) -> list[Component]:
+        """Everything but the parts that the constructor could make; the components, for `_start` to start."""
         reconcilers: dict[str, Reconciler[Any, Any]] = {}
         self.wakes = Wakes(self.queue, reconcilers, self.settings.roll_up)
         self.cache = ObjectCache(self._kinds, reconcilers, self.wakes.wake)
@@ -138,7 +142,7 @@ class Engine:
         self.intake = Intake(self.cache)
         self.api = KindApi(self.client, self._kinds, self.settings.namespace, self.intake.seen)
         self.services = LiveServices(self.settings, installation, self.cache, self.api, self.lanes, self.wakes)
-        self.components = list(self._make_components(self.services))
+        components = list(self._make_components(self.services))
         reconcilers.update({entry.kind: entry for entry in self._make_reconcilers(self.services)})
         self.relist = Relist(
             self.client, self._kinds, self.cache, self.intake, page=self.settings.page, retry=self.settings.lease_renew
@@ -151,6 +155,8 @@ class Engine:
         )
         self._relist_due: dict[str, float] = {}
         self._relist_wanted = asyncio.Event()
+        self._built = True
+        return components
 
     async def _kube_system(self) -> str:
         namespace = await self.client.get("/api/v1/namespaces/kube-system", kind="Namespace")
@@ -211,13 +217,14 @@ class Engine:
                 continue
 
     async def _heartbeat(self) -> None:
+        beats = itertools.count()
         while True:
             due = time.monotonic() + 1.0
             started = self.started.is_set()
             self.pulse.beat(self.queue.oldest() if started else 0.0, started and self.worker.free())
             self.queue.measure()
             self.lanes.measure()
-            if started:
+            if started and next(beats) % 10 == 0:
                 self.cache.measure()
             await asyncio.sleep(1.0)
             metrics.LOOP_LAG.set(max(0.0, time.monotonic() - due))
@@ -231,12 +238,13 @@ class Engine:
 
     async def _shut_down(self) -> None:
         self.pulse.ready = "stopping"
-        if hasattr(self, "worker"):
-            # After a loss nothing may be finished: another process may have begun.
-            await self.worker.stop(0.0 if self._lost else _STOPPING)
-            for component in reversed(self.components):
+        # After a loss nothing may be finished: another process may have begun.
+        grace = 0.5 if self._lost else _STOPPING
+        if self._built:
+            await self.worker.stop(0.0 if self._lost else grace)
+            for component in reversed(self._components):
                 try:
-                    async with asyncio.timeout(_STOPPING):
+                    async with asyncio.timeout(grace):
                         await component.stop()
                 except Exception:
                     log.exception("component did not stop", component=type(component).__name__)

@@ -59,9 +59,14 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
             condition["reason"],
         ):
             note = condition.get("message") or f"{type_} is {condition['status']}."
-            bad = condition["status"] == "False" and condition["reason"] not in PROGRESS
-            found.append((condition["reason"], note, bad))
+            found.append(
+                (condition["reason"], note, condition["status"] == "False" and not _goes_on(condition["reason"]))
+            )
     return found
+
+
+def _goes_on(reason: str) -> bool:
+    return reason in PROGRESS or reason.startswith("Waiting")
 
 
 class Events:

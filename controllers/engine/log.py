@@ -43,9 +43,17 @@ def configure(form: str, level: str) -> None:
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending]
         )
     )
+    handler.addFilter(_Chatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+class _Chatter(logging.Filter):
+    """Kopf calls each try of a request that it repeats an error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.name.startswith("kopf.") and record.getMessage().startswith("Request attempt"))
 
 
 def _blank(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

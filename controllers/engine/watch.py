@@ -49,7 +49,8 @@ class Watch:
     def start(self) -> None:
         """From the engine's loop."""
         self._loop = asyncio.get_running_loop()
-        _quieten_kopf()
+        # Its chatter about every request and task; what matters of it is logged by the supervisor.
+        logging.getLogger("kopf").setLevel(logging.ERROR)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -203,16 +204,3 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
     def store(self, *, body: Any, patch: Any, essence: Any) -> None:
         return None
-
-
-class _OnlyWhatMatters(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "OS signals are ignored" not in record.getMessage()
-
-
-def _quieten_kopf() -> None:
-    for name in ("kopf", "kopf.objects", "kopf._core.reactor.running"):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logging.WARNING, logger.level))
-        if not any(isinstance(known, _OnlyWhatMatters) for known in logger.filters):
-            logger.addFilter(_OnlyWhatMatters())

@@ -159,6 +159,7 @@ class Worker:
             return Outcome(Next.RETRY, "APIError")
         if turn.written:
             for reason, note, warning in transitions(turn.first_status, turn.obj.raw_status):
+                (log.warning if warning else log.info)("transition", reason=reason, note=note)
                 self._events.emit(turn.obj, reason, note, warning=warning)
         for reason, note, warning in turn.events:
             self._events.emit(turn.obj, reason, note, warning=warning)

@@ -1,59 +1,17 @@
 """The raw client against a small HTTP server: credentials, time-outs, and what is asked for again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import yaml
 from aiohttp import web
 
 from controllers.engine.base import ApiError, NotLeader
 from controllers.engine.client import Client
 from controllers.engine.credentials import CredentialSource, NoCredentials
 from tests.engine.harness import until
-
-Answer = Callable[[web.Request], Awaitable[web.Response]]
-
-
-class Server:
-    """Answers by a function that a test gives, and remembers the requests."""
-
-    def __init__(self) -> None:
-        self.requests: list[web.Request] = []
-        self.answer: Answer = self._ok
-        self.url = ""
-
-    async def _ok(self, request: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.requests.append(request)
-        return await self.answer(request)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    server = Server()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield server
-    await runner.cleanup()
-
-
-def write_kubeconfig(path: Path, url: str, token: str) -> None:
-    document = {
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-        "clusters": [{"name": "k", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": token}}],
-    }
-    path.write_text(yaml.safe_dump(document))
+from tests.engine.server import Server, write_kubeconfig
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_a_line_names_object_uid_and_reconcile(capsys: pytest.CaptureFixture[str
     configure("JSON", "INFO")
     with structlog.contextvars.bound_contextvars(object="Widget team-a/one", uid="u", reconcile="r-1"):
         structlog.get_logger("test").info("tried again later", wait=1.5)
-        logging.getLogger("kopf").warning("by %s", "the library")
+        logging.getLogger("aiohttp.client").warning("by %s", "the library")
     ours, theirs = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (ours["object"], ours["uid"], ours["reconcile"], ours["wait"]) == ("Widget team-a/one", "u", "r-1", 1.5)
     assert (theirs["event"], theirs["level"]) == ("by the library", "warning")
