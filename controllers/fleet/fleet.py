@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 SOON = 0.5
 """Seconds for which wakes of a Host for its instances' sake are gathered."""
 KEEPING = 10.0
+REMEMBERED = 3600.0
+"""Seconds for which the signs of an instance that is in no cache and on no host are kept."""
 
 
 class LiveFleet:
@@ -50,6 +52,9 @@ class LiveFleet:
         self._refused: dict[str, HostView] = {}
         self._declared: dict[str, datetime] = {}
         self._waiting: dict[str, set[str]] = {}
+        self._asked: dict[str, float] = {}
+        """uuid → its last sign when it was last found not clear: whoever asks about a newer one asks anew."""
+        self._fresh: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------ what the Host kind asks
@@ -172,10 +177,16 @@ class LiveFleet:
             waiting.extend(found)
             if found:
                 self._waiting.setdefault(zone, set()).add(uuid)
+            if found and self.book.last_sign(uuid) != self._asked.get(uuid):
+                self._asked[uuid] = self.book.last_sign(uuid)
+                self._fresh.add(zone)
+            elif not found:
+                self._asked.pop(uuid, None)
         return Clearance(not waiting, tuple(sorted(waiting)))
 
     def request_rounds(self, zone: str) -> None:
-        self._rounds.request(zone)
+        self._rounds.request(zone, fresh=zone in self._fresh)
+        self._fresh.discard(zone)
 
     def note_first_decision(self, uuid: str) -> None:
         self.book.note_first(uuid)
@@ -332,6 +343,9 @@ class LiveFleet:
         while True:
             await asyncio.sleep(KEEPING)
             await self.contacts.renew()
+            for uuid in self.book.old(time.monotonic() - REMEMBERED):
+                if not self._instances(uuid) and not self.book.of(uuid):
+                    self.book.forget(uuid)
 
     def _measure(self) -> None:
         counts = Counter((s.plan.backend, s.view().link) for s in self._sessions.values())

@@ -4,6 +4,7 @@ Owned by the fleet. A round costs one bulk listing per host; a host that does no
 """
 
 import asyncio
+import contextlib
 import contextvars
 import time
 from collections.abc import Iterable
@@ -20,8 +21,9 @@ log = structlog.get_logger(__name__)
 
 ROUND_TIMEOUT = 6.0
 """Longer than an attempt to open a connection may take, so that a dead host's refusal is heard in the round."""
-PAUSE = 0.5
-"""Seconds between two pairs of rounds."""
+PAUSE, PAUSE_MOST = 0.5, 10.0
+"""Seconds between two pairs of rounds: doubled while the same instances ask again and again, as they do for a host that
+is dead and not declared so."""
 
 
 class Zones(Protocol):
@@ -44,11 +46,17 @@ class Rounds:
     def __init__(self, zones: Zones) -> None:
         self._zones = zones
         self._wanted: set[str] = set()
+        self._fresh: set[str] = set()
+        self._hurry: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def request(self, zone: str) -> None:
-        """Two whole rounds of the zone that begin from now on."""
+    def request(self, zone: str, *, fresh: bool) -> None:
+        """Two whole rounds of the zone that begin from now on; at once for somebody who asks for the first time."""
         self._wanted.add(zone)
+        if fresh:
+            self._fresh.add(zone)
+            if zone in self._hurry:
+                self._hurry[zone].set()
         if zone not in self._tasks:
             self._tasks[zone] = asyncio.get_running_loop().create_task(
                 self._run(zone), name=f"rounds of {zone}", context=contextvars.Context()
@@ -61,18 +69,24 @@ class Rounds:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, zone: str) -> None:
+        pause, hurry = PAUSE, self._hurry.setdefault(zone, asyncio.Event())
         try:
             while zone in self._wanted:
+                pause = PAUSE if zone in self._fresh else min(pause * 2, PAUSE_MOST)
                 self._wanted.discard(zone)
+                self._fresh.discard(zone)
+                hurry.clear()
                 await self._load_records(zone)
                 for _ in range(2):
                     await self._round(zone)
                 self._zones.round_ended(zone)
                 await asyncio.sleep(PAUSE)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hurry.wait(), pause - PAUSE)
         finally:
             self._tasks.pop(zone, None)
         if zone in self._wanted:
-            self.request(zone)
+            self.request(zone, fresh=False)
 
     async def _round(self, zone: str) -> None:
         begun = time.monotonic()

@@ -219,12 +219,20 @@ class Sightings:
         self._signs[uuid] = max(mono, self._signs.get(uuid, mono))
         self._first.discard(uuid)
 
+    def last_sign(self, uuid: str) -> float:
+        """When it last showed that it may run; the beginning of our term if it has not since."""
+        return self._signs.get(uuid, self._start)
+
     def note_first(self, uuid: str) -> None:
         """W3a, or a start where it ended (W3b)."""
         self._first.add(uuid)
 
     def decided_first(self, uuid: str) -> bool:
         return uuid in self._first
+
+    def old(self, before: float) -> list[str]:
+        """UUIDs whose last sign is older: those of instances that are gone may be forgotten."""
+        return [uuid for uuid, at in self._signs.items() if at < before]
 
     def forget(self, uuid: str) -> None:
         """The object is gone: drop what is only remembered for it."""
