@@ -19,6 +19,9 @@ def decide_aim(work: Work) -> None:
     is_active = runstrategy.active(work.facts)
     restarted = _restarted(work)
     strategy = work.spec.run_strategy
+    _keep_run(work)
+    if work.memory.strategy != strategy:
+        work.memory.strategy, work.memory.quick_ends, work.memory.not_before = strategy, 0, None
     if work.seen and not is_active:
         asked = runstrategy.aim(strategy, work.request, _past(work), is_active=True, restarted=restarted)
         _note_end(work, stopping=asked in STOPPING)
@@ -53,6 +56,14 @@ def _restarted(work: Work) -> bool:
     return bool(mark and mark.last_restart and asked and records.moment(mark.last_restart) >= asked.requested_at)
 
 
+def _keep_run(work: Work) -> None:
+    """A run that the status knows nothing of (it was lost, or the machine was taken over running) is kept from now on."""
+    facts = work.facts
+    settled = facts is not None and facts.mark is not None and facts.mark.starting is None
+    if work.status.last_run is None and settled and facts is not None and runstrategy.active(facts):
+        work.update(last_run=Run(started_at=work.now, host=facts.host))
+
+
 def _note_end(work: Work, *, stopping: bool) -> None:
     """A run that was going on, as the status knows, and is not any more."""
     run, runs = work.status.last_run, records.runs(work.status, work.facts)
@@ -61,6 +72,8 @@ def _note_end(work: Work, *, stopping: bool) -> None:
     if run is None or run.ended_at is not None:
         return
     reason = runstrategy.how_it_ended(work.facts, stopping=stopping)
+    if work.facts is None and work.tools.fleet.out_of_service(work.host) is not None:
+        reason = "HostLost"
     now = work.now
     work.update(
         last_run=run.model_copy(update={"ended_at": now, "reason": reason}), applied_generation=None, run_count=runs,
@@ -84,7 +97,7 @@ def _tell(work: Work, reason: str) -> None:
         case "Crashed":
             work.turn.event("Crashed", f"The guest crashed on {host}.", warning=True)
         case "HostLost":
-            work.turn.event("HostRestarted", f"Host {host} was restarted; the guest's run ended with it.", warning=True)
+            work.turn.event("HostLost", f"Host {host} lost its power; the guest's run ended with it.", warning=True)
         case "Unknown" if removed:
             work.turn.event("Removed", f"Somebody removed the machine from {host}.", warning=True)
         case "Unknown":

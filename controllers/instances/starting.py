@@ -196,7 +196,7 @@ async def finish(work: Work) -> None:
     size = InstanceResources(cpus=facts.cpus, memory=facts.memory, overhead=facts.overhead)
     work.update(resources=size, host_ref=NameRef(name=facts.host))
     work.reached("Started")
-    work.memory.asked_at = work.memory.asked_last = None
+    work.memory.asked_last = None
     work.memory.avoid, work.memory.refusal, work.memory.refused = frozenset(), "", 0
     disks = shape.disks_of(work)
     await work.act(WriteMark(compose_mark(work, disks, starting=None, runs=run, digest=facts.digest)))

@@ -39,9 +39,10 @@ class Tools:
 class Memory:
     """Of one instance, while this process lives; losing it costs patience, never safety."""
 
-    asked_at: datetime | None = None
-    """When the guest was asked to shut down for the present reason, and when it was last asked."""
     asked_last: datetime | None = None
+    """When the guest was last asked to shut down."""
+    strategy: str = ""
+    """A change of it ends the back-off."""
     quick_ends: int = 0
     not_before: datetime | None = None
     avoid: frozenset[str] = frozenset()
