@@ -159,10 +159,12 @@ class LiveFleet:
                 session.look_again(uuid)
 
     async def call(self, host: str, name: str, call: Callable[[EndPoint], R], *, changes: bool) -> R:
-        return await self._session(host).run(name, call, changes=changes)
+        session = self._session(host)
+        return await session.run(name, call, changes=changes, lane=session.call_lane)
 
     async def long_call(self, host: str, name: str, call: Callable[[EndPoint], R]) -> R:
-        return await self._session(host).run(name, call, changes=True, long=True)
+        session = self._session(host)
+        return await session.run(name, call, changes=True, lane=session.long_lane)
 
     def clearance(self, uuid: str, hosts: Iterable[str]) -> Clearance:
         home = self.home(uuid)

@@ -145,6 +145,11 @@ class HostSession:
         return self.host
 
     @property
+    def call_lane(self) -> str:
+        """For storage: a call that hangs with its server holds up no listing and no start of a guest."""
+        return f"{self.host}/calls"
+
+    @property
     def long_lane(self) -> str:
         return f"{self.host}/transfers"
 
@@ -176,11 +181,11 @@ class HostSession:
         if endpoint is self._endpoint:
             self._wake.set()
 
-    async def run(self, name: str, call: Callable[[EndPoint], R], *, changes: bool, long: bool = False) -> R:
-        """A driver call over the listed connection. Raises DriverError, NotLeader, Paused."""
-        endpoint = self.endpoint()
-        lane = self.long_lane if long else self.lane
-        hang = float("inf") if long else None
+    async def run(self, name: str, call: Callable[[EndPoint], R], *, changes: bool, lane: str = "") -> R:
+        """A driver call over the listed connection, on the main lane unless told otherwise; on the one for transfers
+        it may take for ever. Raises DriverError, NotLeader, Paused."""
+        endpoint, lane = self.endpoint(), lane or self.lane
+        hang = float("inf") if lane == self.long_lane else None
         answer = await self._lanes.run(
             lane, lambda: call(endpoint), changes=changes, backend=self.plan.backend, name=name, hang=hang
         )
@@ -252,6 +257,7 @@ class HostSession:
         deliver = _threadsafe(loop, lambda event: self._on_event(endpoint, event))
         self._endpoint = endpoint
         self._answered()
+        self._lanes.reset(self.call_lane)
         self._lanes.reset(self.long_lane)
         self._pending.clear()
         await self._call("subscribe", lambda: endpoint.subscribe(deliver))
