@@ -64,10 +64,11 @@ class DiskWork:
         why = f": {ready.get('message')}" if ready.get("status") == "False" and ready.get("message") else "."
         raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=POOL_AGAIN)
 
-    def reachable(self, pool: PoolObj) -> bool:
-        """Whether `host_for` would find one."""
+    def reachable(self, pool: PoolObj, beside: PoolObj | None = None) -> bool:
+        """Whether `host_for` would find one; `beside`: that reaches that pool or store too."""
+        both = None if beside is None else [h.name for h in beside.status.hosts if h.state == "Ready"]
         try:
-            self.host_for(pool)
+            self.host_for(pool, only=both)
         except Refused:
             return False
         return True

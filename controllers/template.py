@@ -247,19 +247,20 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
                 at = had.finished_at if had and had.finished_at else self._services.now()
                 ready = PoolCopy(pool=pool.name, state="Ready", percent=100, bytes=facts.allocated, finished_at=at)
                 return ready, None
-            store = await self._source_for(turn)
+            store = await self._source_for(turn, pool)
             if store is None or turn.paused:
-                text = "waits for a verified copy on an image store"
+                text = f"waits for a host that reaches both {pool.key} and an image store with a verified copy"
                 return PoolCopy(pool=pool.name, state="Pending", message=text), None
             return PoolCopy(pool=pool.name, state="Copying"), self._images.copy(turn.obj, store, pool)
         except (Refused, DriverError) as error:
             return PoolCopy(pool=pool.name, state="Pending", message=words(error)), None
 
-    async def _source_for(self, turn: TemplateTurn) -> PoolObj | None:
-        """A store whose copy is really there. One that has lost it is taken off the status, and fetches again."""
+    async def _source_for(self, turn: TemplateTurn, pool: PoolObj) -> PoolObj | None:
+        """A store near the pool whose copy is really there. One that has lost it is taken off the status, and fetches
+        again."""
         for copy in turn.status.stores:
             store = self._services.cache.get("ImageStore", "", copy.image_store)
-            if copy.state != "Ready" or store is None or not self._disks.reachable(store):
+            if copy.state != "Ready" or store is None or not self._disks.reachable(pool, store):
                 continue
             if await self._images.ready_on(store, turn.obj) is not None:
                 return store

@@ -121,6 +121,7 @@ class SimCloud:
             "zoneRef": {"name": self.zone}, "runStrategy": "Always", "resources": {"cpus": 1, "memory": "1Gi"},
             "volumes": [managed("root")], **spec,
         }  # fmt: skip
+        body = {key: value for key, value in body.items() if value is not None}
         self.api.apply(manifest("Instance", name, body, self.namespace, labels=labels or {}))
         if wait:
             self.api.await_condition("Instance", name)

@@ -44,7 +44,12 @@ def term(anti: bool, *domains: str, topology: str = "Host") -> Term:
         ({"selector": {"gpu": "false"}}, {}, "HostSelector", "needs label gpu=false, has gpu=true"),
         ({"selector": {"disk": "fast"}}, {}, "HostSelector", "needs label disk=fast, has no such label"),
         ({"terms": (term(True, "node-1"),)}, {}, "Affinity", "already holds a member of antiAffinity Host app=web"),
-        ({"terms": (term(False, "node-9"),)}, {}, "Affinity", "is not where a member of antiAffinity Host app=web runs"),
+        (
+            {"terms": (term(False, "node-9"),)},
+            {},
+            "Affinity",
+            "is not where a member of antiAffinity Host app=web runs",
+        ),
         ({"terms": (term(True, "r", topology="HostPod"),)}, {}, "Affinity", "already holds a member"),
         ({"networks": {"eth": "dmz"}}, {}, "NoUplink", "has no uplink to physical network dmz (networks[eth])"),
         ({"bound": {"data": "far"}}, {}, "VolumeElsewhere", "does not reach pool far, where volumes[data] lies"),

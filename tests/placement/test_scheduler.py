@@ -1,0 +1,183 @@
+"""Where instances go, and in which words they are told that they go nowhere."""
+
+from typing import Any
+
+from tests.cluster import manifest, until
+from tests.kinds.simcloud import SimCloud, managed
+
+ALL = {"limits": {"cpuPercent": 100, "memoryPercent": 100}}
+
+
+def refusal(cloud: SimCloud, name: str) -> str:
+    return cloud.message("Instance", name, "NoHostFits", type_="Scheduled")
+
+
+def placed(cloud: SimCloud, name: str) -> str:
+    cloud.api.await_condition("Instance", name, "Scheduled")
+    return cloud.host_of(name)
+
+
+def anti(topology: str = "Host", **labels: str) -> dict[str, Any]:
+    term = {"topology": topology, "required": True, "instanceSelector": {"matchLabels": labels}}
+    return {"placement": {"antiAffinity": [term]}}
+
+
+# ------------------------------------------------------------ capacity
+
+
+def test_overcommit_widens_and_limits_narrow_what_is_given_out(cloud: SimCloud) -> None:
+    cloud.build(hosts=1, cpus=4, overcommit={"cpuPercent": 200, "memoryPercent": 100}, limits={"cpuPercent": 50})
+    (host,) = cloud.hosts
+    for n in range(4):
+        cloud.instance(f"fits-{n}")
+        assert placed(cloud, f"fits-{n}") == host
+    cloud.instance("over")
+    told = refusal(cloud, "over")
+    assert told == f"0 of 1 hosts fit: {host} needs 1 CPUs, 0 free. Nearest: {host}, short of 1 CPU."
+    explanation = cloud.status("Instance", "over")["placement"]["explanation"]
+    assert (explanation["candidates"], explanation["nearest"][0]["host"]) == (1, host)
+    assert cloud.api.condition("Instance", "over", "Ready")["reason"] == "NoHostFits"
+
+
+def test_many_at_once_never_take_more_than_there_is(cloud: SimCloud) -> None:
+    cloud.build(hosts=2, cpus=5, **ALL)
+    spec = {
+        "zoneRef": {"name": cloud.zone}, "runStrategy": "Always", "resources": {"cpus": 1, "memory": "128Mi"},
+        "volumes": [managed("root", "16Mi")],
+    }  # fmt: skip
+    names = [f"web-{n}" for n in range(24)]
+    cloud.api.apply(*(manifest("Instance", name, spec, cloud.namespace) for name in names))
+
+    def decided() -> bool:
+        conditions = [cloud.api.condition("Instance", name, "Scheduled") for name in names]
+        return all(c.get("status") in ("True", "False") for c in conditions)
+
+    until(decided, every=1.0)
+    hosts = [cloud.status("Instance", name).get("placement", {}).get("host") for name in names]
+    assert [hosts.count(host) for host in cloud.hosts] == [5, 5]
+
+
+def test_disks_of_many_at_once_never_promise_more_than_the_pool_has(cloud: SimCloud) -> None:
+    cloud.build(hosts=1)
+    small = cloud.name("a-small")
+    limits = {"allocatedPercent": 100, "usedPercent": 100}
+    cloud.api.apply(cloud.pool_manifest(small, "4Gi", limits=limits, tags=["tiny"]))
+    cloud.until_reached("StoragePool", small)
+    offer = cloud.name("tiny")
+    cloud.api.apply(manifest("VolumeType", offer, {"storageTags": ["tiny"]}))
+    spec = {"zoneRef": {"name": cloud.zone}, "size": "1Gi", "volumeTypeRef": {"name": offer}}
+    names = [f"v-{n}" for n in range(8)]
+    cloud.api.apply(*(manifest("Volume", name, spec, cloud.namespace) for name in names))
+
+    def decided() -> bool:
+        conditions = [cloud.api.condition("Volume", name, "Ready") for name in names]
+        return all(c.get("reason") in ("Available", "NoStoragePool") for c in conditions)
+
+    until(decided, every=1.0)
+    assert len(cloud.disks(small)) == 4
+
+
+def test_w7_a_stopped_instance_gives_its_room_away_and_goes_elsewhere_when_it_starts(cloud: SimCloud) -> None:
+    cloud.build(hosts=2, cpus=1, **ALL)
+    first, second = cloud.hosts
+    cloud.instance("one", wait=True)
+    assert cloud.host_of("one") == first
+    cloud.api.patch("Instance", "one", {"runStrategy": "Halted"})
+    cloud.api.await_condition("Instance", "one", reason="Stopped", deadline=90)
+    cloud.instance("two", wait=True)
+    assert cloud.host_of("two") == first
+    cloud.api.patch("Instance", "one", {"runStrategy": "Always"})
+    cloud.api.await_condition("Instance", "one", reason="Running", deadline=90)
+    assert cloud.host_of("one") == second
+    uuid = cloud.status("Instance", "one")["uuid"]
+    assert [d.host for d in cloud.faults.domains() if d.uuid == uuid] == [second]
+
+
+# ------------------------------------------------------------ where it may go
+
+
+def test_a_pin_and_ignoring_the_allocation_state(cloud: SimCloud) -> None:
+    cloud.build(hosts=2)
+    first, second = cloud.hosts
+    cloud.instance("pinned", placement={"hostRef": {"name": second}})
+    assert placed(cloud, "pinned") == second
+    cloud.api.kubectl.run("patch", "host", second, "--type=merge", "-p", '{"spec":{"allocationState":"Disabled"}}')
+    until(lambda: cloud.api.condition("Host", second, "Ready"))
+    cloud.instance("strict", placement={"hostRef": {"name": second}})
+    told = refusal(cloud, "strict")
+    assert f"{second} disabled: Host {second} is Disabled" in told
+    assert f"{first} is not the pinned host {second}" in told
+    cloud.instance("urgent", placement={"hostRef": {"name": second}, "ignoreAllocationState": True})
+    assert placed(cloud, "urgent") == second
+
+
+def test_what_is_disabled_above_a_host_counts_for_it(cloud: SimCloud) -> None:
+    cloud.build(hosts=1)
+    for kind, name in (("Zone", cloud.zone), ("HostPod", cloud.rack), ("HostCluster", cloud.hosts_of)):
+        cloud.api.kubectl.run("patch", kind, name, "--type=merge", "-p", '{"spec":{"allocationState":"Disabled"}}')
+        cloud.instance(f"under-{kind.lower()}")
+        assert f"disabled: {kind} {name} is Disabled" in refusal(cloud, f"under-{kind.lower()}")
+        cloud.api.kubectl.run("patch", kind, name, "--type=merge", "-p", '{"spec":{"allocationState":"Enabled"}}')
+        placed(cloud, f"under-{kind.lower()}")
+
+
+def test_hosts_are_chosen_by_their_labels(cloud: SimCloud) -> None:
+    cloud.build(hosts=1)
+    cloud.instance("render", placement={"hostSelector": {"matchLabels": {"gpu": "true"}}})
+    assert "needs label gpu=true, has no such label" in refusal(cloud, "render")
+    cloud.api.apply(cloud.host_manifest("z-gpu", labels={"gpu": "true"}))
+    assert placed(cloud, "render") == cloud.name("z-gpu")
+
+
+def test_a_rack_that_is_dedicated_to_others_takes_nobody_else(cloud: SimCloud) -> None:
+    cloud.build(hosts=1)
+    dedicated = '{"spec":{"dedicatedTo":{"type":"Names","names":["somebody-else"]}}}'
+    cloud.api.kubectl.run("patch", "hostpod", cloud.rack, "--type=merge", "-p", dedicated)
+    cloud.instance("web")
+    assert f"is dedicated to other namespaces than {cloud.namespace}" in refusal(cloud, "web")
+    cloud.api.kubectl.run(
+        "patch", "hostpod", cloud.rack, "--type=merge", "-p", '{"spec":{"dedicatedTo":{"type":"All"}}}'
+    )
+    placed(cloud, "web")
+
+
+def test_w7_anti_affinity_counts_stopped_members(cloud: SimCloud) -> None:
+    cloud.build(hosts=2)
+    cloud.instance("one", labels={"app": "web"}, wait=True, **anti(app="web"))
+    cloud.api.patch("Instance", "one", {"runStrategy": "Halted"})
+    cloud.api.await_condition("Instance", "one", reason="Stopped", deadline=90)
+    cloud.instance("two", labels={"app": "web"}, **anti(app="web"))
+    assert placed(cloud, "two") != cloud.host_of("one")
+    cloud.instance("three", labels={"app": "web"}, **anti(app="web"))
+    told = refusal(cloud, "three")
+    assert told.count("already holds a member of antiAffinity Host app=web") == 2
+
+
+def test_members_that_arrive_together_keep_apart(cloud: SimCloud) -> None:
+    cloud.build(hosts=3)
+    spec = {
+        "zoneRef": {"name": cloud.zone}, "runStrategy": "Always", "resources": {"cpus": 1, "memory": "128Mi"},
+        "volumes": [managed("root", "16Mi")], **anti(app="db"),
+    }  # fmt: skip
+    names = ["db-1", "db-2", "db-3"]
+    cloud.api.apply(*(manifest("Instance", n, spec, cloud.namespace, labels={"app": "db"}) for n in names))
+    assert {placed(cloud, name) for name in names} == set(cloud.hosts)
+
+
+def test_who_keeps_others_away_keeps_a_later_one_away_too(cloud: SimCloud) -> None:
+    cloud.build(hosts=1)
+    cloud.instance("quiet", wait=True, **anti(noisy="true"))
+    cloud.instance("loud", labels={"noisy": "true"})
+    assert "already holds Instance quiet, whose antiAffinity this one matches" in refusal(cloud, "loud")
+
+
+def test_an_unreachable_host_and_one_in_maintenance_say_so(cloud: SimCloud) -> None:
+    cloud.build(hosts=2)
+    first, second = cloud.hosts
+    cloud.faults.lose_host(first)
+    cloud.api.await_condition("Host", first, status="False")
+    cloud.api.kubectl.run("patch", "host", second, "--type=merge", "-p", '{"spec":{"maintenance":true}}')
+    cloud.instance("web")
+    told = refusal(cloud, "web")
+    assert f"{first} not reachable since " in told
+    assert f"{second} is in maintenance" in told
