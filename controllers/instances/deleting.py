@@ -56,9 +56,9 @@ async def _stop(work: Work) -> Again | None:
         return None
     last = work.memory.asked_last
     if asked is None or last is None or now - last >= REPEAT:
+        facts = await work.act(Shutdown())
         work.reached("StopRequested")
         work.memory.asked_last = now
-        facts = await work.act(Shutdown())
         if facts is None or facts.power is not Power.RUNNING:
             return None
     work.turn.conditions.set(

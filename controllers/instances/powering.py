@@ -57,7 +57,7 @@ def _restarted(work: Work) -> bool:
 
 
 def _keep_run(work: Work) -> None:
-    """A run that the status knows nothing of (it was lost, or the machine was taken over running) is kept from now on."""
+    """A run of which the status knows nothing (it was lost, or the machine was taken over running) counts from now on."""
     facts = work.facts
     settled = facts is not None and facts.mark is not None and facts.mark.starting is None
     if work.status.last_run is None and settled and facts is not None and runstrategy.active(facts):

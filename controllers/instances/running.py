@@ -68,9 +68,9 @@ async def _power(work: Work, step: logic.Step) -> None:
         case logic.LetRun():
             await starting.let_run(work)
         case logic.Ask():
+            await work.act(Shutdown())
             work.reached("StopRequested")
             work.memory.asked_last = work.now
-            await work.act(Shutdown())
         case logic.CutPower(why):
             work.turn.event("PowerCut", f"The power was cut: {why}.", warning=True)
             await work.act(ForceOff())
@@ -87,8 +87,8 @@ async def _waits(work: Work, step: logic.Wait) -> bool:
         work.again(step.until)
     last = work.memory.asked_last
     if step.reason == "Stopping" and (last is None or work.now - last >= logic.REPEAT):
-        work.memory.asked_last = work.now
         await work.act(Shutdown())
+        work.memory.asked_last = work.now
         return active(work.facts)
     return True
 
