@@ -24,9 +24,11 @@ log = structlog.get_logger(__name__)
 
 PoolTurn = Turn[Any, Any]
 SCOPES = {"Zone": "zone_ref", "Region": "region_ref", "HostCluster": "host_cluster_ref", "Host": "host_ref"}
-LISTING = 60.0
+LISTING = 30.0
 PER_DISK = 0.2
 """A pool's disks and marks are read whole at most once in LISTING seconds and PER_DISK more for each."""
+SILENT = 10.0
+"""Seconds without an answer to a listing after which the pool's storage is suspected to be dead."""
 AGAIN = 30.0
 
 
@@ -37,8 +39,9 @@ class PoolWork:
         self._services = services
         self._fleet = fleet
         self._links = PoolLinks(services, fleet)
-        self._disks: dict[str, tuple[float, tuple[DiskFacts, ...]]] = {}
+        self._disks: dict[str, tuple[float, tuple[DiskFacts, ...] | None]] = {}
         self._listing: dict[str, asyncio.Task[None]] = {}
+        self._turns = 0
 
     def scope_of(self, pool: Obj[Any, Any]) -> Key:
         """The object whose hosts are to reach it."""
@@ -104,8 +107,8 @@ class PoolWork:
         """Ready and Degraded."""
         if verdict.degraded:
             turn.conditions.set("Degraded", "True", "HostsUnreachable", verdict.degraded)
-        if verdict.ready is None and turn.obj.is_true("Ready"):
-            return Again(AGAIN)  # A new leader says nothing else before it has looked.
+        if (verdict.ready is None or not verdict.settled) and turn.obj.is_true("Ready"):
+            return Again(AGAIN)  # A new leader says nothing else before it has looked everywhere.
         turn.conditions.set("Ready", "True" if verdict.ready else "False", verdict.reason, verdict.message)
         return Again(AGAIN)
 
@@ -117,7 +120,9 @@ class PoolWork:
         """Every disk of the pool as last listed by one host; None before the first time. Lists again when due."""
         uuid, key = pool_uuid(turn.obj), turn.obj.key
         read_at, known = self._disks.get(uuid, (-1e9, None))
-        host = next((r.host for r in reaches if r.state == "Ready"), None)
+        ready = [r.host for r in reaches if r.state == "Ready"]
+        self._turns += 1
+        host = ready[self._turns % len(ready)] if ready else None
         due = read_at + LISTING + PER_DISK * len(known or ())
         running = uuid in self._listing and not self._listing[uuid].done()
         if host is not None and not running and time.monotonic() > due:
@@ -151,14 +156,24 @@ class PoolWork:
 
     async def _list(self, key: Key, pool: Obj[Any, Any], host: str) -> None:
         definition = pool_definition(pool, self._services.installation)
+        known = self._disks.get(definition.uuid, (0.0, None))[1]
+        alarm = asyncio.get_running_loop().call_later(
+            SILENT + PER_DISK / 10 * len(known or ()), self._suspect, key, definition.uuid
+        )
         try:
             disks = await self._fleet.long_call(host, "list_disks", lambda end: end.storage.list_disks(definition))
         except DriverError as error:
+            self._suspect(key, definition.uuid)
             log.warning("disks of a pool were not listed", pool=str(key), host=host, error=str(error))
-            known = self._disks.get(definition.uuid, (0.0, ()))[1]
             self._disks[definition.uuid] = (time.monotonic(), known)
             return
+        finally:
+            alarm.cancel()
         self._disks[definition.uuid] = (time.monotonic(), disks)
+        self._services.enqueue(key)
+
+    def _suspect(self, key: Key, uuid: str) -> None:
+        self._links.suspect(uuid)
         self._services.enqueue(key)
 
 

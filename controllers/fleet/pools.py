@@ -36,6 +36,8 @@ class _Entry:
     """Of the host's connection."""
     reach: Reach
     looked: float = -1e9
+    suspect: bool = False
+    """The storage did not answer to somebody: look at it for real."""
     failures: int = 0
     task: asyncio.Task[None] | None = None
     since: float = field(default_factory=time.monotonic)
@@ -59,7 +61,9 @@ class PoolLinks:
         """How `host` reaches the pool now. Begins to connect it, or to look again, where that is due; `key` is enqueued
         when that ends. `in_use`: whether a running guest of the host uses the pool. `act` False only tells."""
         view = self._fleet.view(host)
-        if view is None or view.link is not Link.UP:
+        if view is None or view.link is Link.CONNECTING:
+            return Reach(host=host, state="Pending", reason="Connecting", message=f"Host {host} is being connected")
+        if view.link is not Link.UP:
             return Reach(
                 host=host, state="Unreachable", reason="HostNotReady", message=_why_down(host, view), host_up=False
             )
@@ -85,6 +89,12 @@ class PoolLinks:
         await self._fleet.long_call(host, "disconnect_pool", lambda end: end.storage.disconnect_pool(used))
         self._entries.pop((definition.uuid, host), None)
 
+    def suspect(self, uuid: str) -> None:
+        """Its storage did not answer somewhere: every host looks at it again, at the storage itself this time."""
+        for (known, _), entry in self._entries.items():
+            if known == uuid and entry.reach.state == "Ready":
+                entry.suspect, entry.looked = True, -1e9
+
     def forget(self, uuid: str) -> None:
         """The object is gone."""
         for known in [k for k in self._entries if k[0] == uuid]:
@@ -94,6 +104,7 @@ class PoolLinks:
 
     def _start(self, key: Key, entry: _Entry, wanted: PoolDefinition, host: str) -> None:
         entry.since = time.monotonic()
+        self._services.enqueue(key, after=PATIENCE + 0.5)
         entry.task = asyncio.get_running_loop().create_task(
             self._work(key, entry, wanted, host), name=f"pool {wanted.name} on {host}", context=contextvars.Context()
         )
@@ -102,7 +113,7 @@ class PoolLinks:
         before = entry.reach
         try:
             facts = await self._fleet.long_call(host, "connect_pool", _connecting(entry, wanted))
-            entry.definition, entry.failures = wanted, 0
+            entry.definition, entry.failures, entry.suspect = wanted, 0, False
             entry.reach = Reach(host=host, state="Ready", facts=facts, definition=wanted)
         except (DriverError, NotLeader) as error:
             entry.failures += 1
@@ -134,11 +145,13 @@ class PoolLinks:
 
 
 def _connecting(entry: _Entry, wanted: PoolDefinition) -> Callable[[EndPoint], PoolFacts]:
-    """Look where it is connected already; else connect it, leaving the address that it had before."""
+    """Ask the host where it is connected already (which does not touch the storage); else connect it, which does,
+    leaving the address that it had before."""
     was_ready, old = entry.reach.state == "Ready", entry.definition
+    trusted = was_ready and old == wanted and not entry.suspect
 
     def call(end: EndPoint) -> PoolFacts:
-        if was_ready and old == wanted:
+        if trusted:
             facts = end.storage.observe_pool(wanted)
             if facts is not None:
                 return facts
@@ -154,7 +167,5 @@ def _told(reach: Reach) -> object:
     return (reach.state, reach.reason, reach.message, reach.definition)
 
 
-def _why_down(host: str, view: HostView | None) -> str:
-    if view is None:
-        return f"Host {host} is not connected yet"
+def _why_down(host: str, view: HostView) -> str:
     return f"Host {host} is {view.link.value}" + (f": {view.error}" if view.error else "")

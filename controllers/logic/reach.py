@@ -45,6 +45,8 @@ class Verdict:
     reason: str
     message: str
     degraded: str = ""
+    settled: bool = True
+    """False while some host is still being connected."""
 
 
 def judge(reaches: Sequence[Reach], scope: str) -> Verdict:
@@ -64,10 +66,11 @@ def judge(reaches: Sequence[Reach], scope: str) -> Verdict:
         return Verdict(False, missed[0].reason, f"{_told(missed)}.")
     if not reached:
         return Verdict(None, "Connecting", "It is being connected.")
+    settled = not any(r.state == "Pending" for r in up)
     on = f"on {len(reached)} of {len(reaches)} host{'s' if len(reaches) > 1 else ''}"
     if missed:
         return Verdict(True, "PartlyConnected", f"Connected {on}.", f"{_told(missed)}.")
-    return Verdict(True, "Connected", f"Connected {on}.")
+    return Verdict(True, "Connected", f"Connected {on}.", settled=settled)
 
 
 def _told(reaches: Sequence[Reach]) -> str:

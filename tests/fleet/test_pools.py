@@ -164,3 +164,34 @@ async def test_an_image_store_of_a_region_is_reached_from_all_its_hosts(world: W
             return bool((await world.status("ImageStore", "images")).get("hostCount", {}).get("ready") == 2)
 
         await until(both, 20.0, what="both hosts")
+
+
+async def test_storage_that_stops_answering_makes_its_pool_not_ready_and_comes_back(world: World) -> None:
+    async with world.operator():
+        await world.parents()
+        await world.host("node-1")
+        await world.host("node-2")
+        await world.pool("disk-1")
+        await world.ready("StoragePool", "disk-1")
+        uuid = (await world.status("StoragePool", "disk-1"))["uuid"]
+        world.faults.storage_down(uuid)
+        await world.not_ready("StoragePool", "disk-1", "Unreachable", deadline=70.0)
+        await world.ready("Host", "node-1")
+        world.faults.storage_down(uuid, down=False)
+        await world.ready("StoragePool", "disk-1", deadline=70.0)
+
+
+async def test_a_new_leader_says_nothing_of_a_pool_before_it_has_looked(world: World) -> None:
+    async with world.operator():
+        await world.parents()
+        await world.host("node-1")
+        await world.pool("disk-1")
+        await world.ready("StoragePool", "disk-1")
+        before = await world.api.condition("StoragePool", "disk-1", "Ready")
+    async with world.operator() as operator:
+        await until(lambda: operator.fleet.view("node-1"), what="connecting")
+        view = operator.fleet.view
+        await until(lambda: (found := view("node-1")) is not None and found.link.value == "Up", what="up")
+        await world.ready("StoragePool", "disk-1")
+        assert await world.api.condition("StoragePool", "disk-1", "Ready") == before
+        assert (await world.api.condition("Host", "node-1", "Ready"))["reason"] == "Connected"
