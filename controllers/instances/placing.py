@@ -1,8 +1,6 @@
 """Where the instance is and where it shall be: follow, wait, decide, decide again (safety.md W1, W2, W4, W5, W7,
 H1)."""
 
-from datetime import datetime
-
 from controllers.engine.base import Refused
 from controllers.instances.identify import Marks, take_or_refuse
 from controllers.instances.work import Work
@@ -86,8 +84,7 @@ async def _follow(work: Work, follow: location.Follow) -> None:
 
 async def _unseen(work: Work, host: str) -> None:
     """W5: it waits for its host, unless that is validly out of service (H1): then it is free."""
-    declared = work.tools.fleet.out_of_service(host)
-    if _freed(work, declared):
+    if freed(work):
         work.facts, work.seen = None, True
         return
     view = work.tools.fleet.view(host)
@@ -103,8 +100,9 @@ async def _unseen(work: Work, host: str) -> None:
     )
 
 
-def _freed(work: Work, declared: datetime | None) -> bool:
-    decided = work.placement.decided_at
+def freed(work: Work) -> bool:
+    """H1: its host was validly declared off after this placement was decided."""
+    declared, decided = work.tools.fleet.out_of_service(work.host), work.placement.decided_at
     return declared is not None and (decided is None or decided < declared)
 
 
@@ -209,7 +207,7 @@ async def settle_before_start(work: Work) -> dict[str, str]:
     if not placed(work):
         return await decide(work)
     host = work.host
-    if work.tools.fleet.out_of_service(host) is not None and work.facts is None:
+    if work.facts is None and freed(work):
         return await decide(work)
     if host in work.memory.avoid and work.tools.fleet.decided_first(work.uuid):
         if work.facts is not None:

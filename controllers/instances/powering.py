@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from controllers.instances import placing
 from controllers.instances.work import Work
 from controllers.logic import power, records, runstrategy
 from controllers.logic.runstrategy import STOPPING, Aim
@@ -57,7 +58,7 @@ def _restarted(work: Work) -> bool:
 
 
 def _keep_run(work: Work) -> None:
-    """A run of which the status knows nothing (it was lost, or the machine was taken over running) counts from now on."""
+    """A run of which the status knows nothing (it was lost, or the machine taken over running) counts from now on."""
     facts = work.facts
     settled = facts is not None and facts.mark is not None and facts.mark.starting is None
     if work.status.last_run is None and settled and facts is not None and runstrategy.active(facts):
@@ -72,7 +73,7 @@ def _note_end(work: Work, *, stopping: bool) -> None:
     if run is None or run.ended_at is not None:
         return
     reason = runstrategy.how_it_ended(work.facts, stopping=stopping)
-    if work.facts is None and work.tools.fleet.out_of_service(work.host) is not None:
+    if work.facts is None and placing.freed(work):
         reason = "HostLost"
     now = work.now
     work.update(

@@ -20,6 +20,8 @@ MOST_STEPS = 24
 async def drive(work: Work) -> logic.Step:
     """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError."""
     prepared = defined = False
+    if placing.placed(work):
+        await work.turn.ensure_finalizer()
     for _ in range(MOST_STEPS):
         _look(work)
         powering.decide_aim(work)
@@ -102,7 +104,7 @@ def _look(work: Work) -> None:
     if view is not None and view.instances is not None:
         work.facts, work.seen = view.instances.get(work.uuid), True
         return
-    if work.tools.fleet.out_of_service(work.host) is None:
+    if not placing.freed(work):
         raise Refused("HostUnreachable", f"Host {work.host} does not answer any more: it is asked again.", after=5.0)
     work.facts, work.seen = None, True
 
