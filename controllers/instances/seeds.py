@@ -1,12 +1,11 @@
 """The cloud-init seed of a start, written beside the boot disk together with the copy of the instance's mark (M2)."""
 
-from dataclasses import replace
 from typing import Any
 
 from controllers.engine.base import Refused
 from controllers.instances import shape
 from controllers.instances.work import Work
-from controllers.logic import addresses, cloudinit
+from controllers.logic import addresses, cloudinit, records
 from controllers.logic.devices import SEED
 from controllers.logic.pool import pool_definition
 from crds.instancestatus import NetworkState
@@ -45,8 +44,11 @@ async def copy_mark(work: Work, disks: shape.Disks, mark: InstanceMark) -> None:
 
 def _copy_mark(end: EndPoint, pool: PoolDefinition, disk: str, mark: InstanceMark) -> None:
     facts = end.storage.observe_disk(pool, disk)
-    if facts is not None and facts.mark is not None and facts.mark.owner != mark:
-        end.storage.write_disk_mark(pool, disk, replace(facts.mark, owner=mark))
+    if facts is None or facts.mark is None:
+        return
+    wanted = records.with_owner(facts.mark, mark)
+    if wanted != facts.mark:
+        end.storage.write_disk_mark(pool, disk, wanted)
 
 
 def pool_of(work: Work, volume: Any) -> PoolDefinition:

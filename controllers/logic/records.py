@@ -2,7 +2,7 @@
 Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from crds.base import format_time
@@ -14,7 +14,7 @@ from crds.instancestatus import (
     VolumeState,
 )
 from drivers.base import InstanceFacts
-from drivers.marks import InstanceMark
+from drivers.marks import MAX_BYTES, DiskMark, InstanceMark, encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,21 @@ def compose(
         imported=status.imported,
         started=tuple(sorted(started)),
     )
+
+
+def with_owner(disk: DiskMark, owner: InstanceMark) -> DiskMark:
+    """M2: the boot disk's mark with a copy of its instance's, in the room that a disk's mark has. What a start chooses
+    anew goes first (CPU features, digests); the other volumes and the addresses are known from their own records."""
+    hardware = Hardware.model_validate_json(owner.hardware) if owner.hardware else None
+    plain = (
+        hardware.model_copy(update={"cpu": None}).model_dump_json(by_alias=True, exclude_none=True) if hardware else ""
+    )
+    short = replace(owner, hardware=plain, started=())
+    for copy in (owner, short, replace(short, volumes=()), replace(short, volumes=(), addresses=())):
+        mark = replace(disk, owner=copy)
+        if len(encode(mark).encode()) <= MAX_BYTES:
+            return mark
+    return disk
 
 
 def recover(status: InstanceStatus, facts: InstanceFacts | None) -> InstanceStatus:

@@ -6,9 +6,9 @@ import pytest
 
 from controllers.logic import records
 from controllers.logic.ownership import Claim, Must, Take, Wish, holder, judge_found, judge_namesake
-from crds.instancestatus import Hardware, InstanceStatus, NetworkState
+from crds.instancestatus import GuestCPU, Hardware, InstanceStatus, NetworkState
 from drivers.base import InstanceFacts
-from drivers.marks import InstanceMark, decode, encode
+from drivers.marks import MAX_BYTES, DiskMark, DiskState, InstanceMark, decode, encode
 from tests.logic.machines import DOMAIN, MARK, UUID, running
 
 WISH = Wish(namespace="team-a", name="web-1", uid="uid-new", uuid=UUID, by_uuid=True, installations=("here",))
@@ -131,3 +131,29 @@ def test_m4_a_lost_status_comes_back_from_the_mark() -> None:
 def test_m4_what_the_status_has_stays() -> None:
     kept = records.recover(STATUS, replace(DOMAIN, mark=replace(_mark(), run_count=1, addresses=())))
     assert kept.run_count == 3 and kept.networks == STATUS.networks
+
+
+def test_m2_a_boot_disks_mark_always_has_room_for_its_instances() -> None:
+    disk = DiskMark(
+        installation="here",
+        kind="Volume",
+        namespace="team-a",
+        name="web-1-root",
+        uid=UUID,
+        uuid=UUID,
+        n=1,
+        state=DiskState.READY,
+    )
+    features = tuple(f"feature-{n}" for n in range(400))
+    cpu = GuestCPU(mode="Baseline", model="EPYC", features=features)
+    big = replace(
+        _mark(),
+        hardware=Hardware(machine="pc-q35-7.2", firmware="BIOS", cpu=cpu).model_dump_json(by_alias=True),
+        volumes=tuple((f"volume-{n}", UUID, f"{UUID}-1") for n in range(32)),
+        addresses=tuple((f"nic-{n}", "02:00:00:00:00:01", ("10.91.0.60",)) for n in range(16)),
+    )
+    for owner in (_mark(), replace(big, volumes=(), addresses=()), big):
+        mark = records.with_owner(disk, owner)
+        assert len(encode(mark)) <= MAX_BYTES
+        assert mark.owner is not None and (mark.owner.sequence, mark.owner.run_count) == (7, 3)
+    assert records.with_owner(disk, _mark()).owner == _mark()
