@@ -10,7 +10,7 @@ import libvirt
 
 from drivers import base
 from drivers.base import Action, Expected, InstanceDefinition
-from drivers.errors import Busy, Invalid, NotOurs, Unsupported
+from drivers.errors import Busy, DriverError, Invalid, NotOurs, Unsupported
 from drivers.kvm.checks import expected_mark, our_mark, read_now
 from drivers.kvm.connection import Connection
 from drivers.kvm.domain_xml import build
@@ -19,7 +19,7 @@ from drivers.kvm.failure import is_absent
 from drivers.kvm.host import HostReader
 from drivers.kvm.hotplug import Hotplug
 from drivers.kvm.mark_xml import NAMESPACE, PREFIX, bare_mark
-from drivers.kvm.pools import PoolPaths
+from drivers.kvm.pool_paths import PoolPaths
 from drivers.kvm.xml import to_text
 
 _KEPT = (
@@ -37,8 +37,11 @@ PowerAction = base.StartPaused | base.Resume | base.Suspend | base.Shutdown | ba
 class Actions:
     """All actions on one connection. Thread-safe as libvirt is; the caller runs one action per instance at a time."""
 
-    def __init__(self, connection: Connection, cache: DomainCache, reader: HostReader, paths: PoolPaths) -> None:
+    def __init__(
+        self, connection: Connection, patient: Connection, cache: DomainCache, reader: HostReader, paths: PoolPaths
+    ) -> None:
         self._connection = connection
+        self._patient = patient
         self._cache = cache
         self._reader = reader
         self._paths = paths
@@ -181,7 +184,7 @@ class Actions:
     def _start_paused(self, domain: Any) -> None:
         if domain.isActive():
             raise Busy(f"Host {self._connection.host}: instance {domain.UUIDString()} is active already")
-        self._paths.require_active(read_now(domain).paths)
+        self._paths.require_answering(read_now(domain).paths)
         # FORCE_BOOT: a memory image that somebody saved must not come back over disks that have moved on.
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_FORCE_BOOT)
 
@@ -207,12 +210,13 @@ class Actions:
         if not read_now(domain).agent_connected:
             domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
             return
-        refused = threading.Event()
+        refused, uuid = threading.Event(), domain.UUIDString()
 
         def ask() -> None:
             try:
-                domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
-            except libvirt.libvirtError:
+                with self._patient.calling(f"shut instance {uuid} down through its agent") as raw:
+                    raw.lookupByUUIDString(uuid).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
+            except DriverError:
                 refused.set()
 
         asking = threading.Thread(target=ask, name="agent-shutdown", daemon=True)

@@ -35,6 +35,7 @@ class Connection:
         self._on_dead: list[Callable[[str], None]] = []
         self._on_end: list[Callable[[Any], None]] = []
         self._lock = threading.Lock()
+        self._closed_once = False
 
     def watch(self) -> None:
         """Turn keepalive on and notice the break by itself. Called once, before anything else."""
@@ -73,9 +74,18 @@ class Connection:
             return Unreachable(f"{text}: {error.get_error_message()}")
         return translated(error, text)
 
+    def end(self, why: str) -> None:
+        """As `close`, without waiting: for the other connection of the same end-point. Idempotent."""
+        self._die(why)
+        threading.Thread(target=self.close, name=f"libvirt-end-{self.host}", daemon=True).start()
+
     def close(self) -> None:
         """Idempotent; blocks at most about a second, whatever the other side does. Pending calls raise Unreachable."""
         self._die("it was closed")
+        with self._lock:
+            if self._closed_once:
+                return
+            self._closed_once = True
         ending = threading.Thread(target=self._end, name=f"libvirt-close-{self.host}", daemon=True)
         ending.start()
         ending.join(1.0)
@@ -138,7 +148,7 @@ class _Attempt:
             sockets.shut(names)
             sockets.end_children_of(self._directory.path)
             raise Unreachable(
-                f"Host {self._connection.host}: {self._connection.uri} did not answer within {timeout:g} s"
+                f"Host {self._connection.host}: {self._connection.uri} did not answer within {timeout:.3g} s"
             )
         if self._error is not None:
             raise _refused(self._connection, self._error) from self._error

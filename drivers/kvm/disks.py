@@ -16,8 +16,9 @@ from drivers.kvm import disk_marks
 from drivers.kvm.connection import Connection
 from drivers.kvm.disk_marks import DiskMarkRead
 from drivers.kvm.failure import is_absent
+from drivers.kvm.pool_paths import refresh
 from drivers.kvm.pool_xml import volume_element
-from drivers.kvm.pools import Pools, refresh
+from drivers.kvm.pools import Pools
 from drivers.kvm.usage import Usage
 from drivers.kvm.volume_io import create_file, find_volume, write_file
 from drivers.kvm.xml import parse, to_text, value

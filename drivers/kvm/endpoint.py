@@ -23,16 +23,20 @@ from drivers.kvm.connection import Connection
 from drivers.kvm.events import EventHub
 from drivers.kvm.facts import DomainCache
 from drivers.kvm.host import HostReader
-from drivers.kvm.pools import PoolPaths
+from drivers.kvm.pool_paths import PoolPaths
 from drivers.kvm.storage import KVMStorage
+from drivers.kvm.usage import Usage
 
 
 class KVMEndPoint:
     """Thread-safe. Dead for good once `alive` is False."""
 
-    def __init__(self, wanted: LibvirtConnection, connection: Connection) -> None:
+    def __init__(self, wanted: LibvirtConnection, connection: Connection, patient: Connection) -> None:
         self._host = wanted.host
         self._connection = connection
+        self._patient = patient
+        connection.on_dead(patient.end)
+        patient.on_dead(connection.end)
         self._cache = DomainCache(connection)
         self._hub = EventHub(wanted.host, self._cache.drop)
         connection.on_dead(self._hub.closed)
@@ -41,9 +45,10 @@ class KVMEndPoint:
             self._hub.register(raw)
         self._reader = HostReader(connection, wanted.installations)
         self._reader.abilities()
-        paths, bounded = PoolPaths(connection), Bounded(wanted.host)
-        self._actions = Actions(connection, self._cache, self._reader, paths)
-        self._storage = KVMStorage(connection, bounded, paths)
+        bounded = Bounded(wanted.host)
+        paths = PoolPaths(patient, bounded)
+        self._actions = Actions(connection, patient, self._cache, self._reader, paths)
+        self._storage = KVMStorage(patient, bounded, paths, Usage(connection))
 
     @property
     def alive(self) -> bool:
@@ -95,6 +100,7 @@ class KVMEndPoint:
         return guest.addresses(self._connection, uuid)
 
     def close(self) -> None:
+        self._patient.close()
         self._connection.close()
 
     def _check(self, host: str) -> None:

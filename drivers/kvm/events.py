@@ -34,7 +34,7 @@ def _loop() -> None:
         libvirt.virEventRunDefaultImpl()
 
 
-def barrier(timeout: float = 2.0) -> bool:
+def barrier(timeout: float = 1.0) -> bool:
     """Wait until every event that arrived before now has reached its callback; False after `timeout` seconds.
 
     libvirt hands events to a zero timer of the connection. Timers fire in the order of their making, so one made now

@@ -54,6 +54,12 @@ class DomainCache:
             self._entries.pop(uuid, None)
             self._generation[uuid] = self._generation.get(uuid, 0) + 1
 
+    def drop_all(self) -> None:
+        with self._lock:
+            for uuid in self._entries:
+                self._generation[uuid] = self._generation.get(uuid, 0) + 1
+            self._entries.clear()
+
     def read(self, domain: Any, active: bool) -> Documents:
         """From the cache, or from libvirt. Raises libvirtError; `is_absent` when the domain went meanwhile."""
         uuid = domain.UUIDString()
@@ -92,7 +98,8 @@ def list_instances(connection: Connection, cache: DomainCache) -> Listing:
     begun = time.monotonic()
     with connection.calling("list its instances") as raw:
         pairs = raw.getAllDomainStats(_STATS, _STATS_FLAGS)
-        events.barrier()
+        if not events.barrier():
+            cache.drop_all()  # The event loop is late: then nothing that is cached is believed.
         found = []
         for domain, stats in pairs:
             facts = _facts_or_gone(connection.host, domain, stats, cache)

@@ -14,7 +14,7 @@ from drivers.errors import Busy, Invalid, Unsupported
 from drivers.kvm.connection import Connection
 from drivers.kvm.domain_read import DomainRead, read_domain
 from drivers.kvm.domain_xml import disk_element, nic_element
-from drivers.kvm.pools import PoolPaths
+from drivers.kvm.pool_paths import PoolPaths
 from drivers.kvm.slots import disk_bus, nic_bus
 from drivers.kvm.xml import Element, el, parse, to_text
 
@@ -81,7 +81,7 @@ class Hotplug:
                 )
             flags |= flag
         if flags & _LIVE and path is not None:
-            self._paths.require_active((path,))
+            self._paths.require_answering((path,))
         self._attach(domain, element, flags, sides, disk_bus(wanted.slot) if wanted.device == "disk" else None)
 
     def _attach_nic(self, domain: Any, wanted: NicAttachment) -> None:
@@ -165,6 +165,8 @@ class Hotplug:
             seen = side.disk(name) if side is not None else None
             if seen is not None and seen.path != (path or ""):
                 flags |= flag
+        if flags & _LIVE and path is not None:
+            self._paths.require_answering((path,))
         if flags:
             # A CD-ROM is read-only, so taking it out of a locked tray loses nothing.
             domain.updateDeviceFlags(to_text(element), flags | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
@@ -176,7 +178,10 @@ class Hotplug:
         disk = sides.live.disk(name)
         if disk is None:
             raise Invalid(f"{self._at(domain)}: has no disk named {name}")
-        capacity = domain.blockInfo(disk.target)[0]
+        # Not blockInfo: that is a block statistic, which with a dead server freezes the guest.
+        capacity = self._paths.size(disk.path)
+        if capacity is None:
+            raise Invalid(f"{self._at(domain)}: {disk.path} of disk {name} is on no pool of ours")
         if size > capacity:
             domain.blockResize(disk.target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 

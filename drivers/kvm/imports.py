@@ -12,8 +12,8 @@ from drivers import images
 from drivers.base import DiskDefinition, DiskFacts, ImageSource, PoolDefinition, Progress
 from drivers.errors import NoSpace
 from drivers.kvm.disks import Disks, copy_volume, delete_volume
+from drivers.kvm.pool_paths import refresh
 from drivers.kvm.pool_xml import volume_element
-from drivers.kvm.pools import refresh
 from drivers.kvm.volume_io import upload
 from drivers.kvm.xml import to_text
 from drivers.storage.names import PART

@@ -1,4 +1,4 @@
-"""Pools on one host: define, mount, start, claim, and forget again. Called by `storage.py`; `PoolPaths` by the actions.
+"""Pools on one host: define, mount, start, claim, and forget again. Called by `storage.py`.
 
 A pool is libvirt's own, of the pool's UUID, never autostarted: at boot a mount whose server is away would keep libvirtd
 from starting. Whether it is the right storage its claim says (safety.md H3).
@@ -13,7 +13,7 @@ from drivers.base import PoolDefinition, PoolFacts
 from drivers.errors import Busy, DriverError, Invalid, Unreachable, WrongPool
 from drivers.kvm.bounded import Bounded
 from drivers.kvm.connection import Connection
-from drivers.kvm.failure import is_absent
+from drivers.kvm.pool_paths import PoolPaths, find_pool, refresh
 from drivers.kvm.pool_xml import describe, pool_element, pool_name, same_storage, source_of, target_path
 from drivers.kvm.usage import Usage
 from drivers.kvm.volume_io import create_file, read_file, write_file
@@ -36,50 +36,6 @@ _WRONG_PATH = (
 _CLAIM_SECONDS = 5.0
 
 
-def find_pool(raw: Any, uuid: str) -> Any | None:
-    try:
-        return raw.storagePoolLookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if is_absent(error):
-            return None
-        raise
-
-
-class PoolPaths:
-    """Pool UUID and file name → path on this host. Called inside `calling`; raises libvirtError and Busy."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._targets: dict[str, str] = {}
-
-    def path(self, pool: str, name: str) -> str:
-        known = self._targets.get(pool)
-        if known is None:
-            with self._connection.calling(f"look up pool {pool}") as raw:
-                found = find_pool(raw, pool)
-                if found is None:
-                    raise Busy(f"Host {self._connection.host}: pool {pool} is not connected there yet")
-                known = value(parse(found.XMLDesc(0), "a pool"), "target/path")
-            self._targets[pool] = known
-        if not name or "/" in name:
-            raise Invalid(f"{name!r} is no name of a file on pool {pool}")
-        return f"{known}/{name}"
-
-    def forget(self, pool: str) -> None:
-        self._targets.pop(pool, None)
-
-    def require_active(self, paths: tuple[str, ...]) -> None:
-        """Raises Busy when one of these files lies on a pool of ours that is not mounted. Without it a start would look
-        below the mount point, and libvirt would make new firmware variables there."""
-        folders = {path.rpartition("/")[0] for path in paths}
-        with self._connection.calling("look at its pools") as raw:
-            for pool in raw.listAllStoragePools(0):
-                if not pool.name().startswith(pool_name("")) or pool.isActive():
-                    continue
-                if value(parse(pool.XMLDesc(0), "a pool"), "target/path") in folders:
-                    raise Busy(f"Host {self._connection.host}: pool {pool.UUIDString()} is not connected there yet")
-
-
 class Pools:
     def __init__(self, connection: Connection, bounded: Bounded, paths: PoolPaths, usage: Usage) -> None:
         self._connection = connection
@@ -92,11 +48,16 @@ class Pools:
         return self._bounded.call(pool.uuid, f"connect {describe(pool.source)}", lambda: self._connect(pool))
 
     def disconnect(self, pool: PoolDefinition) -> None:
-        with self._connection.calling(f"look up pool {pool.name}") as raw:
-            if find_pool(raw, pool.uuid) is None:
-                return
-        self._refuse_in_use(pool, running_only=False)
-        self._bounded.call(pool.uuid, "disconnect it", lambda: self._remove(pool))
+        """See Storage.disconnect_pool."""
+
+        def work() -> None:
+            with self._connection.calling(f"look up pool {pool.name}") as raw:
+                if find_pool(raw, pool.uuid) is None:
+                    return
+            self._refuse_in_use(pool, running_only=False)
+            self._remove(pool)
+
+        self._bounded.call(pool.uuid, "disconnect it", work)
 
     def observe(self, pool: PoolDefinition) -> PoolFacts | None:
         def look() -> PoolFacts | None:
@@ -140,6 +101,7 @@ class Pools:
                 if started:
                     self._remove(pool)
                 raise
+            self._paths.learn(pool.uuid, target_path(pool))
             return self._facts(pool, found)
 
     def _start(self, pool: PoolDefinition, found: Any) -> None:
@@ -211,20 +173,3 @@ class Pools:
     def _facts(self, pool: PoolDefinition, found: Any) -> PoolFacts:
         _state, capacity, _allocation, available = found.info()
         return PoolFacts(uuid=pool.uuid, capacity=capacity, available=available)
-
-
-def refresh(pool: Any) -> None:
-    """Make libvirt look at the storage anew: files that other hosts made become visible. Retries a moment while a
-    volume is being built, which libvirt refuses."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            pool.refresh(0)
-            return
-        except libvirt.libvirtError as error:
-            busy = error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and "asynchronous" in str(error)
-            if not busy:
-                raise
-            if time.monotonic() > deadline:
-                raise Busy(f"pool {pool.name()} is being written to; its listing has to wait") from error
-            time.sleep(0.1)

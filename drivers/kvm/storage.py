@@ -16,7 +16,8 @@ from drivers.kvm import imports
 from drivers.kvm.bounded import Bounded
 from drivers.kvm.connection import Connection
 from drivers.kvm.disks import Disks
-from drivers.kvm.pools import PoolPaths, Pools
+from drivers.kvm.pool_paths import PoolPaths
+from drivers.kvm.pools import Pools
 from drivers.kvm.usage import Usage
 from drivers.marks import DiskMark
 from drivers.storage.seed import seed_image
@@ -28,8 +29,7 @@ COPY_SECONDS = 3600.0
 class KVMStorage:
     """See drivers.base.Storage. Thread-safe."""
 
-    def __init__(self, connection: Connection, bounded: Bounded, paths: PoolPaths) -> None:
-        usage = Usage(connection)
+    def __init__(self, connection: Connection, bounded: Bounded, paths: PoolPaths, usage: Usage) -> None:
         self._bounded = bounded
         self._pools = Pools(connection, bounded, paths, usage)
         self._disks = Disks(connection, self._pools, usage)
