@@ -47,6 +47,7 @@ class ImageStoreReconciler(Reconciler[ImageStoreSpec, ImageStoreStatus]):
         if facts is not None:
             capacity = Capacity(storage=_amounts(facts, sum(copies.values())))
             changes |= {"capacity": capacity, "summary": summarise(capacity)}
+        self._work.disks(turn, reaches)  # Its silence is how a dead server is noticed.
         snapshots = sum(1 for _ in self._services.cache.referrers(obj.key, "Snapshot"))
         turn.status = obj.status.model_copy(update={**changes, "templates": len(copies), "snapshots": snapshots})
         return self._work.conclude(turn, verdict)

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 RECHECK = 60.0
 RETRY_FIRST = 2.0
-RETRY_MOST = 60.0
+RETRY_MOST = 30.0
 PATIENCE = 15.0
 """Seconds after which a call that has not come back is told of."""
 
