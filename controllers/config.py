@@ -37,6 +37,9 @@ class Settings:
     workers: Annotated[int, "Reconciles that run at once, those not counted that wait for a driver."] = 32
     resync: Annotated[float, "Every object is reconciled at least so often."] = 600.0
     relist: Annotated[float, "How often objects lost by the watch are looked for."] = 240.0
+    relist_delay: Annotated[
+        float, "How long after a list or a restart of the watch a first look for lost objects is."
+    ] = 3.0
     page: Annotated[int, "Objects a page of a list."] = 500
     roll_up: Annotated[float, "A parent is reconciled for its children's sake at most so often."] = 5.0
     backoff_first: Annotated[float, "Wait after the first failure of an object."] = 1.0

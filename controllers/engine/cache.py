@@ -146,11 +146,12 @@ class ObjectCache:
     def known(self) -> list[Key]:
         return [key for entries in self._entries.values() for key in entries]
 
-    def measure(self) -> None:
-        """Set the gauges of /metrics."""
+    def measure(self, *, thorough: bool) -> None:
+        """Set the gauges of /metrics. `thorough`: also those for which every object is looked at."""
         for kind, entries in self._entries.items():
             metrics.OBJECTS.labels(kind).set(len(entries))
-            metrics.UNREADABLE.labels(kind).set(sum(1 for entry in entries.values() if entry.obj.problem))
+            if thorough:
+                metrics.UNREADABLE.labels(kind).set(sum(1 for entry in entries.values() if entry.obj.problem))
 
     # Inside ----------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ every kind, components (the fleet), reconciles. End: reconciles, components, wat
 """
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -35,8 +36,7 @@ from controllers.engine.worker import Worker
 from crds.base import Kind
 from crds.kinds import KINDS
 
-_STOPPING = 8.0
-_SETTLING = 3.0
+_STOPPING = 5.0
 log = structlog.get_logger(__name__)
 
 
@@ -194,27 +194,29 @@ class Engine:
             self._relist_soon(kind)
 
     def _relist_soon(self, kind: str) -> None:
-        self._relist_due[kind] = time.monotonic() + _SETTLING
+        self._relist_due[kind] = time.monotonic() + self.settings.relist_delay
         self._relist_wanted.set()
 
     async def _relist_now_and_then(self) -> None:
-        next_all = time.monotonic() + self.settings.relist
+        next_all, events = time.monotonic() + self.settings.relist, -1
         while True:
             now = time.monotonic()
             if now >= next_all:
-                self._relist_due.update(dict.fromkeys((*self._kinds, "Namespace"), now))
-                next_all = now + self.settings.relist
+                found = await self.relist.repair_all()
+                if found and events == self.intake.events:
+                    log.warning("watch is silent: started again", objects_differ=found)
+                    self.watch.restart()
+                events, next_all = self.intake.events, time.monotonic() + self.settings.relist
             for kind in [kind for kind, due in self._relist_due.items() if due <= now]:
                 del self._relist_due[kind]
                 await self.relist.repair(kind)
             self._relist_wanted.clear()
             due = min([next_all, *self._relist_due.values()])
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.05, due - time.monotonic())):
                     await self._relist_wanted.wait()
-                    await asyncio.sleep(0.5)
-            except TimeoutError:
-                continue
+                    # More of it comes in a moment.
+                    await asyncio.sleep(min(0.5, self.settings.relist_delay))
 
     async def _heartbeat(self) -> None:
         beats = itertools.count()
@@ -224,8 +226,11 @@ class Engine:
             self.pulse.beat(self.queue.oldest() if started else 0.0, started and self.worker.free())
             self.queue.measure()
             self.lanes.measure()
-            if started and next(beats) % 10 == 0:
-                self.cache.measure()
+            beat = next(beats)
+            if started:
+                self.cache.measure(thorough=beat % 10 == 0)
+            if beat % 60 == 59:
+                self.lanes.trim()
             await asyncio.sleep(1.0)
             metrics.LOOP_LAG.set(max(0.0, time.monotonic() - due))
 

@@ -21,10 +21,13 @@ log = structlog.get_logger(__name__)
 class Intake:
     def __init__(self, cache: ObjectCache) -> None:
         self._cache = cache
+        self.events = 0
+        """How many the watch has reported."""
         self._writing: dict[Key, list[tuple[str | None, Mapping[str, Any]]]] = {}
 
     def event(self, kind: str, type_: str | None, raw: Mapping[str, Any]) -> None:
         """What the watch reported: type None (listed), ADDED, MODIFIED or DELETED. Never raises."""
+        self.events += 1
         metrics.WATCH_EVENTS.labels(kind).inc()
         try:
             held = self._writing.get(key_of(kind, raw)) if self._writing else None

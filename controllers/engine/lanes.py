@@ -53,6 +53,8 @@ class _Lane:
     running: set[_Job] = field(default_factory=set)
     idle: "deque[_Thread]" = field(default_factory=deque)
     threads: int = 0
+    peak: int = 0
+    """Most calls at once since the last trim."""
 
 
 class Threads:
@@ -132,6 +134,14 @@ class Threads:
         metrics.LANES.labels("stuck").set(stuck)
         metrics.LANES.labels("working").set(len(self._lanes) - stuck)
 
+    def trim(self) -> None:
+        """End threads that were not needed since the last time: thousands of hosts are mostly quiet."""
+        for lane in self._lanes.values():
+            while lane.idle and lane.threads > max(1, lane.peak):
+                lane.idle.pop().end()
+                lane.threads -= 1
+            lane.peak = len(lane.running)
+
     def stop(self) -> None:
         """End the idle threads. Threads in a call are daemons and end with the process."""
         for name in list(self._lanes):
@@ -166,6 +176,7 @@ class Threads:
                 continue
             job.started = time.monotonic()
             lane.running.add(job)
+            lane.peak = max(lane.peak, len(lane.running))
             if job.changes:
                 self._changing.add((lane.name, job))
             loop = asyncio.get_running_loop()

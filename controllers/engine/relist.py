@@ -37,12 +37,14 @@ class Relist:
         """List every kind whole; waits for as long as a kind cannot be listed (its CRD may come later)."""
         await asyncio.gather(*(self._fill(kind) for kind in self._paths))
 
-    async def repair_all(self) -> None:
-        """Look for what was lost, kind by kind. Never raises: what could not be listed is tried next time."""
-        for kind in self._paths:
-            await self.repair(kind)
+    async def repair_all(self) -> int:
+        """Look for what was lost, kind by kind; how many objects differed. What could not be listed is tried next
+        time."""
+        return sum([await self.repair(kind) for kind in self._paths])
 
-    async def repair(self, kind: str) -> None:
+    async def repair(self, kind: str) -> int:
+        """How many objects differed. Never raises."""
+        found = 0
         try:
             # Namespaces are few and their labels are what we need of them.
             found = await (self._whole(kind) if kind == "Namespace" else self._by_metadata(kind))
@@ -55,6 +57,7 @@ class Relist:
         except Exception:
             metrics.RELISTS.labels(kind, "Bug").inc()
             log.exception("relist failed", kind=kind)
+        return found
 
     async def _fill(self, kind: str) -> None:
         said = ""

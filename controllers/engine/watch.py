@@ -3,6 +3,7 @@ again whenever it ends (it does: design.md §8), and never touches the queue, th
 """
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -84,6 +85,8 @@ class Watch:
             except BaseException as error:
                 outcome = f"{type(error).__name__}: {error}"
             self._kopf_loop = self._operator = None
+            # Its tasks end with exceptions that nobody asks for: told of here, and not in the middle of anything else.
+            gc.collect()
             if self._stop.is_set():
                 return
             if time.monotonic() - began > _SETTLED:
@@ -94,6 +97,7 @@ class Watch:
 
     async def _run(self) -> None:
         self._kopf_loop = asyncio.get_running_loop()
+        self._kopf_loop.set_exception_handler(_remark)
         registry = kopf.OperatorRegistry()
         self._register(registry)
         # A task of its own, so that Kopf ends itself in good order when it is cancelled.
@@ -167,6 +171,7 @@ class Watch:
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.watching.server_timeout = self._settings.watch_server_timeout
         settings.watching.client_timeout = self._settings.watch_server_timeout + 30
+        settings.watching.inactivity_timeout = 70  # Kubernetes sends a bookmark every 60 s.
         settings.watching.connect_timeout = min(10.0, self._settings.request_timeout)
         settings.networking.request_timeout = self._settings.request_timeout
         settings.networking.connect_timeout = min(10.0, self._settings.request_timeout)
@@ -175,6 +180,10 @@ class Watch:
         settings.queueing.idle_timeout = 1.0
         settings.queueing.exit_timeout = 0.5
         return settings
+
+
+def _remark(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.debug("remains of Kopf", what=context.get("message"), error=repr(context.get("exception")))
 
 
 class _NoProgress(kopf.ProgressStorage):

@@ -161,7 +161,8 @@ class Worker:
             for reason, note, warning in transitions(turn.first_status, turn.obj.raw_status):
                 (log.warning if warning else log.info)("transition", reason=reason, note=note)
                 self._events.emit(turn.obj, reason, note, warning=warning)
-        for reason, note, warning in turn.events:
+        told = turn.events if outcome.write or outcome.next is Next.RELEASED else []
+        for reason, note, warning in told:
             self._events.emit(turn.obj, reason, note, warning=warning)
         return outcome
 

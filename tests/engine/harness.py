@@ -30,6 +30,7 @@ FAST = Settings(
     kernel_timer=False,
     resync=60.0,
     relist=60.0,
+    relist_delay=0.3,
     roll_up=0.5,
     backoff_first=0.1,
     backoff_most=1.0,

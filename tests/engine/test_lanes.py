@@ -130,6 +130,20 @@ async def test_a_reset_lane_starts_with_new_threads(lanes: Threads, frozen: Froz
     assert lanes.hung() == []
 
 
+async def test_threads_that_are_not_needed_end_and_come_again(lanes: Threads) -> None:
+    def threads() -> int:
+        return sum(1 for thread in threading.enumerate() if thread.name.startswith("lane quiet"))
+
+    await asyncio.gather(*(look(lanes, "quiet", lambda: time.sleep(0.02)) for _ in range(4)))
+    assert threads() == 2
+    lanes.trim()
+    await look(lanes, "quiet", lambda: 1)
+    lanes.trim()
+    await until(lambda: threads() == 1)
+    await asyncio.gather(*(look(lanes, "quiet", lambda: time.sleep(0.02)) for _ in range(4)))
+    assert threads() == 2
+
+
 async def test_w6_changes_need_the_lease_when_asked_for_and_when_they_start(
     lanes: Threads, leader: Leader, frozen: Frozen
 ) -> None:

@@ -67,7 +67,7 @@ async def test_a_kopf_that_ends_by_itself_is_started_again(cluster: Cluster, pla
             await make(cluster, "one")
             await ready(cluster, "one")
             await cluster.client.delete(f"{path}/t-engine", {}, kind="other")
-            await until(lambda: engine.watch.starts > 1, 20.0, what="Kopf ended")
+            await until(lambda: engine.watch.starts > 1, 40.0, what="Kopf ended")
             await make(cluster, "two")
             await cluster.client.post(path, binding, kind="other")
             await ready(cluster, "two")
