@@ -27,6 +27,7 @@ VERIFY_EVERY = 300.0
 LOOK_AGAIN = 5.0
 """Seconds until the next look for what wakes nobody: a host that answers, a foreign domain that goes."""
 RIVALS = 30.0
+MI = 2**20
 
 
 class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
@@ -333,6 +334,6 @@ def _pool_field(spec: VolumeSpec) -> str:
 
 
 def _rounded(facts: DiskFacts) -> int:
-    """Used bytes to 1 % of the size: volatile text makes write storms."""
-    step = max(facts.size // 100, 1)
+    """Used bytes to 1 % of the size and whole MiB: volatile text makes write storms."""
+    step = max(facts.size // 100 // MI, 1) * MI
     return -(-facts.allocated // step) * step

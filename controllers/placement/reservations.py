@@ -4,9 +4,10 @@ Kept by the scheduler, in memory only: a new leader begins with what the cache s
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from controllers.engine.base import Cache
+from controllers.engine.base import Cache, Obj
 from controllers.logic.capacity import counts
 
 RESERVED_FOR = 120.0
@@ -73,10 +74,12 @@ class Reservations:
 
     def _unseen(self, cache: Cache, now: float) -> Iterable[tuple[str, Reservation]]:
         for uid, reservation in self._alive(cache, now):
-            instance = cache.by_uid(uid)
-            placed = instance.status.placement if instance and reservation.host else None
-            shown = instance is not None and placed is not None and placed.host == reservation.host and counts(instance)
-            if reservation.host and not shown:
+            if not reservation.host:
+                continue
+            if _counted(cache.by_uid(uid), reservation):
+                # From now on the cache says how long it needs its room: an end gives it away at once (W7).
+                self._held[uid] = replace(reservation, host="")
+            else:
                 yield uid, reservation
 
     def _uncounted(self, cache: Cache, uid: str, reservation: Reservation, now: float) -> bool:
@@ -87,3 +90,13 @@ class Reservations:
             return False
         names = (f"{obj.name}-{entry.name}" for entry in obj.spec.volumes if entry.type == "Managed")
         return not all(cache.get("Volume", obj.namespace, name) for name in names)
+
+
+def _counted(instance: Obj[Any, Any] | None, reservation: Reservation) -> bool:
+    """Whether the cache shows that the instance takes its room on that host, or has taken it and has ended since."""
+    placed = instance.status.placement if instance is not None else None
+    if instance is None or placed is None or placed.host != reservation.host:
+        return False
+    run = instance.status.last_run
+    ended = run is not None and run.ended_at is not None and run.ended_at.timestamp() >= reservation.at
+    return ended or counts(instance)

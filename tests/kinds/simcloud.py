@@ -111,7 +111,7 @@ class SimCloud:
         """Fetched from this process; of 8 MiB inside unless `image` says otherwise."""
         source = self.images.put(qcow2() if image is None else image, checksum=checksum)
         http = {"url": url or source.url, "checksum": source.checksum}
-        body = {"format": declared, "source": {"type": "HTTP", "http": http}, **spec}
+        body = {"format": declared, "source": {"type": "HTTP", "http": http}, "zones": [self.zone], **spec}
         self.api.apply(manifest("Template", name, body, namespace or self.namespace))
         return name
 
@@ -187,8 +187,9 @@ CLUSTER_SCOPED = frozenset(
 
 
 def managed(name: str, size: str = "1Gi", **more: Any) -> Spec:
-    """An entry of Instance.spec.volumes that makes a Volume."""
-    return {"name": name, "type": "Managed", "managed": {"size": size, **more}}
+    """An entry of Instance.spec.volumes that makes a Volume; `root` is the one that boots."""
+    boots = {"bootOrder": 1} if name == "root" else {}
+    return {"name": name, **boots, "type": "Managed", "managed": {"size": size, **more}}
 
 
 def attached(name: str, volume: str) -> Spec:

@@ -85,7 +85,7 @@ def test_w7_a_stopped_instance_gives_its_room_away_and_goes_elsewhere_when_it_st
     cloud.api.patch("Instance", "one", {"runStrategy": "Halted"})
     cloud.api.await_condition("Instance", "one", reason="Stopped", deadline=90)
     cloud.instance("two", wait=True)
-    assert cloud.host_of("two") == first
+    assert cloud.host_of("two") == first, cloud.status("Instance", "two")["placement"]
     cloud.api.patch("Instance", "one", {"runStrategy": "Always"})
     cloud.api.await_condition("Instance", "one", reason="Running", deadline=90)
     assert cloud.host_of("one") == second
@@ -136,7 +136,7 @@ def test_a_rack_that_is_dedicated_to_others_takes_nobody_else(cloud: SimCloud) -
     cloud.instance("web")
     assert f"is dedicated to other namespaces than {cloud.namespace}" in refusal(cloud, "web")
     cloud.api.kubectl.run(
-        "patch", "hostpod", cloud.rack, "--type=merge", "-p", '{"spec":{"dedicatedTo":{"type":"All"}}}'
+        "patch", "hostpod", cloud.rack, "--type=merge", "-p", '{"spec":{"dedicatedTo":{"type":"All","names":null}}}'
     )
     placed(cloud, "web")
 
