@@ -21,6 +21,7 @@ from crds.base import GROUP, VERSION, Kind
 
 _SETTLED = 60.0
 _BATCH = 500
+_CANCELS = 6
 Event = tuple[str, str | None, Mapping[str, Any]]
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class Watch:
         self._handed_over = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kopf_loop: asyncio.AbstractEventLoop | None = None
-        self._operator: asyncio.Task[None] | None = None
+        self._ending: asyncio.Event | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="kopf", daemon=True)
         self.starts = 0
@@ -65,10 +66,10 @@ class Watch:
         self._end_operator()
 
     def _end_operator(self) -> None:
-        loop, operator = self._kopf_loop, self._operator
-        if loop is not None and operator is not None:
+        loop, ending = self._kopf_loop, self._ending
+        if loop is not None and ending is not None:
             try:
-                loop.call_soon_threadsafe(operator.cancel)
+                loop.call_soon_threadsafe(ending.set)
             except RuntimeError:
                 return  # It has ended by itself.
 
@@ -79,36 +80,50 @@ class Watch:
             self.starts += 1
             metrics.WATCH_STARTS.inc()
             self._call(self._started)
-            try:
-                asyncio.run(self._run())
-                outcome = "ended"
-            except BaseException as error:
-                outcome = f"{type(error).__name__}: {error}"
-            self._kopf_loop = self._operator = None
-            # Its tasks end with exceptions that nobody asks for: told of here, and not in the middle of anything else.
-            gc.collect()
+            outcome = self._once()
             if self._stop.is_set():
                 return
             if time.monotonic() - began > _SETTLED:
                 pause = 1.0
+            pause = min(pause, self._settings.watch_backoff_most)
             log.warning("watch ended: started again", outcome=outcome, pause=pause)
             self._stop.wait(pause)
-            pause = min(pause * 2, self._settings.watch_backoff_most)
+            pause = pause * 2
 
-    async def _run(self) -> None:
-        self._kopf_loop = asyncio.get_running_loop()
-        self._kopf_loop.set_exception_handler(_remark)
+    def _once(self) -> str:
+        """One life of Kopf's operator, in a loop of its own; how it ended."""
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(_remark)
+        try:
+            loop.run_until_complete(self._run(loop))
+            return "ended"
+        except BaseException as error:
+            return f"{type(error).__name__}: {error}"
+        finally:
+            self._kopf_loop = self._ending = None
+            # Not asyncio.run: it would wait for tasks that do not end.
+            loop.close()
+            # Kopf's tasks leave exceptions that nobody asks for: told of here, and not in the middle of anything else.
+            gc.collect()
+
+    async def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until any of Kopf's root tasks ends, or we are asked to end it. Raises what a root task raised."""
         registry = kopf.OperatorRegistry()
         self._register(registry)
-        # A task of its own, so that Kopf ends itself in good order when it is cancelled.
-        self._operator = asyncio.create_task(
-            kopf.operator(registry=registry, settings=self._kopf_settings(), standalone=True, clusterwide=True)
+        self._ending, self._kopf_loop = asyncio.Event(), loop
+        # Not kopf.operator: when it ends because of an error it may wait for ever, with some tasks asking for new
+        # credentials that the others, already ended, would have brought (seen after a 403 on a watch).
+        tasks = await kopf.spawn_tasks(
+            registry=registry, settings=self._kopf_settings(), standalone=True, clusterwide=True
         )
+        ending = asyncio.ensure_future(self._ending.wait())
         if self._stop.is_set():
-            self._operator.cancel()
-        await asyncio.wait([self._operator])
-        if not self._operator.cancelled():
-            self._operator.result()
+            self._ending.set()
+        done, _ = await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)
+        await _cancel_all_others()
+        for task in done:
+            if not task.cancelled():
+                task.result()
 
     def _register(self, registry: kopf.OperatorRegistry) -> None:
         source = self._source
@@ -180,6 +195,17 @@ class Watch:
         settings.queueing.idle_timeout = 1.0
         settings.queueing.exit_timeout = 0.5
         return settings
+
+
+async def _cancel_all_others() -> None:
+    """More than once, because some answer the first time with something else; those that never end are left."""
+    for _ in range(_CANCELS):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if not others:
+            return
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=0.5)
 
 
 def _remark(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
