@@ -17,8 +17,7 @@ DEADLINE = 60.0
 def until(
     what: Callable[[], Any], deadline: float = DEADLINE, *, every: float = 0.1, why: Callable[[], object] = str
 ) -> Any:
-    """The first truthy answer of `what`. Fails with `why()` when none comes in time. The one way in which tests "
-    "wait."""
+    """The first truthy answer of `what`. Fails with `why()` when none comes in time. The one way in which tests wait."""
     end = time.monotonic() + deadline
     while True:
         answer = what()
@@ -58,6 +57,10 @@ class Cluster:
     def delete(self, kind: str, name: str) -> None:
         """Ask for it; does not wait."""
         self.kubectl.run("delete", kind, name, "-n", self.namespace, "--wait=false")
+
+    def remove(self, *objects: str) -> None:
+        """Delete `kind/name`s that are there, and wait until they are gone. How tests clean up."""
+        self.kubectl.run("delete", *objects, "-n", self.namespace, "--ignore-not-found", "--timeout=90s")
 
     def condition(self, kind: str, name: str, type_: str) -> dict[str, Any]:
         """{} while it is not there."""

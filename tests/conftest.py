@@ -1,4 +1,5 @@
-"""What tests share: one control plane, one operator, one set of hosts and one template a session, all of lab `test`.
+"""What tests share: one control plane, one operator, one set of hosts and one template a session, all of lab `test`
+(or of $STRATIFORM_LAB).
 
 Nothing is started before a test asks for it. Each test has its own namespace; names of cluster-scoped objects carry its
 suffix. The engine's own tests run engines of their own in this process and ask for `quiet`, so that no operator works
@@ -20,7 +21,7 @@ from lab.machines import Machines
 from lab.operator import Operator
 from tests.cluster import Cluster, manifest
 
-LAB = os.environ.get("STRATIFORM_TEST_LAB", "test")
+LAB = os.environ.get("STRATIFORM_LAB", "test")
 KEEP = bool(
     os.environ.get("STRATIFORM_KEEP_LAB")
 )  # For a look round after a failure; the next session goes on with it.

@@ -41,14 +41,14 @@ def test_a_second_apply_changes_nothing_and_diff_is_empty(cloud: Cloud) -> None:
 def test_the_tables_have_the_columns_that_people_know(cloud: Cloud) -> None:
     kubectl = cloud.cluster.kubectl
     table = kubectl.run("get", "inst", "-A")
-    assert columns(table) == "NAMESPACE NAME TYPE STATE HOST ADDRESS READY REASON AGE".split()
+    assert columns(table) == ["NAMESPACE", "NAME", "TYPE", "STATE", "HOST", "ADDRESS", "READY", "REASON", "AGE"]
     row = next(line.split() for line in table.splitlines() if " web-1 " in line)
     assert row[:4] == ["team-a", "web-1", "small", "Running"]
     assert row[4].startswith("node-")
     assert row[5].startswith(cloud.machines.guest_prefix)
     assert row[6:8] == ["True", "Running"]
     hosts = kubectl.run("get", "hst")
-    assert columns(hosts) == "NAME CLUSTER STATE CPUS MEMORY INSTANCES READY REASON AGE".split()
+    assert columns(hosts) == ["NAME", "CLUSTER", "STATE", "CPUS", "MEMORY", "INSTANCES", "READY", "REASON", "AGE"]
     assert hosts.splitlines()[1].split()[:3] == ["node-1", "kvm-1", "Up"]
 
 
