@@ -7,21 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from controllers.engine.base import Obj, Refused, Services
-from controllers.fleet.base import Fleet
+from controllers.diskcalls import POOL_AGAIN, DiskCalls, PoolObj
+from controllers.engine.base import Obj, Refused
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
-from controllers.logic.pool import SUPPORTED, pool_definition
+from controllers.logic.pool import SUPPORTED
 from controllers.logic.visibility import came_late, visible
 from controllers.logic.volumes import VolumeObj, adoption, ignores, may_take, volume_uuid
 from crds.base import ADOPT, IGNORE_ORPHAN, format_quantity
 from crds.volume import Disk, Origin
 from drivers.base import DiskDefinition, DiskFacts, PoolDefinition
+from drivers.errors import Invalid
 from drivers.marks import DiskMark, DiskState
-
-PoolObj = Obj[Any, Any]
-POOL_AGAIN = 10.0
-"""Seconds until a pool that no host reaches is asked for again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,68 +41,8 @@ class Made:
     fresh: bool
 
 
-class DiskWork:
+class DiskWork(DiskCalls):
     """Shared by all volumes; keeps nothing."""
-
-    def __init__(self, services: Services, fleet: Fleet) -> None:
-        self._services, self._fleet = services, fleet
-
-    # ------------------------------------------------------------ pools and hosts
-
-    def host_for(self, pool: PoolObj, prefer: Iterable[str] = (), only: Iterable[str] | None = None) -> str:
-        """A host on which the pool is connected and whose connection is up. Raises Refused PoolNotReachable."""
-        first, among = set(prefer), None if only is None else set(only)
-        connected = [h.name for h in pool.status.hosts if h.state == "Ready" and (among is None or h.name in among)]
-        for host in sorted(connected, key=lambda h: (h not in first, h)):
-            view = self._fleet.view(host)
-            if view is not None and view.instances is not None:
-                return str(host)
-        ready = pool.condition("Ready") or {}
-        why = f": {ready.get('message')}" if ready.get("status") == "False" and ready.get("message") else "."
-        raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=POOL_AGAIN)
-
-    def reachable(self, pool: PoolObj, beside: PoolObj | None = None) -> bool:
-        """Whether `host_for` would find one; `beside`: that reaches that pool or store too."""
-        both = None if beside is None else [h.name for h in beside.status.hosts if h.state == "Ready"]
-        try:
-            self.host_for(pool, only=both)
-        except Refused:
-            return False
-        return True
-
-    def definition(self, pool: PoolObj) -> PoolDefinition:
-        return pool_definition(pool, self._services.installation)
-
-    async def look(self, pool: PoolObj, disk: str) -> DiskFacts | None:
-        definition = self.definition(pool)
-        return await self._fleet.call(
-            self.host_for(pool), "observe_disk", lambda e: e.storage.observe_disk(definition, disk), changes=False
-        )
-
-    async def disks_on(self, pool: PoolObj) -> tuple[DiskFacts, ...]:
-        definition = self.definition(pool)
-        return await self._fleet.call(
-            self.host_for(pool), "list_disks", lambda e: e.storage.list_disks(definition), changes=False
-        )
-
-    async def resize(self, pool: PoolObj, disk: str, size: int) -> DiskFacts:
-        definition = self.definition(pool)
-        return await self._fleet.call(
-            self.host_for(pool), "resize_disk", lambda e: e.storage.resize_disk(definition, disk, size), changes=True
-        )
-
-    async def _write_mark(self, pool: PoolObj, disk: str, mark: DiskMark) -> None:
-        definition = self.definition(pool)
-        await self._fleet.call(
-            self.host_for(pool), "write_disk_mark", lambda e: e.storage.write_disk_mark(definition, disk, mark),
-            changes=True,
-        )  # fmt: skip
-
-    async def delete(self, pool: PoolObj, disk: str, uid: str) -> None:
-        definition = self.definition(pool)
-        await self._fleet.call(
-            self.host_for(pool), "delete_disk", lambda e: e.storage.delete_disk(definition, disk, uid), changes=True
-        )
 
     # ------------------------------------------------------------ what shall be made
 
@@ -189,15 +126,24 @@ class DiskWork:
         )
         where, host = self.definition(pool), self.host_for(pool, prefer=self._near(obj))
         if base:
-            facts = await self._fleet.call(
-                host, "clone_disk", lambda e: e.storage.clone_disk(where, definition, base), changes=True
-            )
+            facts = await self._clone(host, where, definition, base)
         else:
             facts = await self._fleet.call(
                 host, "create_disk", lambda e: e.storage.create_disk(where, definition), changes=True
             )
         disk = Disk(pool=pool.name, n=1)
         return Made(uuid=uuid, disk=disk, facts=facts, format=definition.format, origin=origin, fresh=True)
+
+    async def _clone(self, host: str, where: PoolDefinition, definition: DiskDefinition, base: str) -> DiskFacts:
+        """A cached image that somebody took away is copied again by the Template kind, which is told to look."""
+        try:
+            return await self._fleet.call(
+                host, "clone_disk", lambda e: e.storage.clone_disk(where, definition, base), changes=True
+            )
+        except Invalid as error:
+            for template in self._services.cache.indexed("template-uuid", base.rsplit("-", 1)[0]):
+                self._services.enqueue(template.key)
+            raise Refused("CloneRefused", f"{error}", after=5.0, synced=False) from None
 
     def _base_on(self, template: Obj[Any, Any], pool: PoolObj) -> str:
         """The cached image on that pool; the Template kind copies it there because this Volume refers to it."""
@@ -315,7 +261,7 @@ class DiskWork:
     async def _remark(self, obj: VolumeObj, pool: PoolObj, facts: DiskFacts, old: DiskMark) -> Made:
         mark = self._mark(obj, old.uuid, DiskState.READY, facts.size, old.base, old)
         if mark != old:
-            await self._write_mark(pool, facts.disk, mark)
+            await self.write_mark(pool, facts.disk, mark)
         disk = Disk(pool=pool.name, n=old.n)
         return Made(uuid=old.uuid, disk=disk, facts=facts, format=old.format, origin=_origin(obj, old), fresh=False)
 
@@ -361,7 +307,7 @@ class DiskWork:
         if facts is not None and mark is not None and mark.uid == obj.uid:
             if retain and facts.exists and mark.state is not DiskState.CREATING:
                 kept = self._mark(obj, mark.uuid, DiskState.RETAINED, facts.size, mark.base, mark)
-                await self._write_mark(pool, disk, kept)
+                await self.write_mark(pool, disk, kept)
                 return
             await self.delete(pool, disk, obj.uid)
         origin = obj.status.made_from

@@ -7,7 +7,7 @@ Refused and DriverError.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from controllers.disks import DiskWork, PoolObj
+from controllers.diskcalls import DiskCalls, PoolObj
 from controllers.engine.base import Obj, Refused, Services
 from controllers.fleet.base import Fleet
 from controllers.jobs import Job
@@ -31,7 +31,7 @@ def image_disk(obj: TemplateObj) -> str:
 class ImageWork:
     """Shared by all templates; keeps nothing."""
 
-    def __init__(self, services: Services, fleet: Fleet, disks: DiskWork, cluster_cidrs: tuple[str, ...]) -> None:
+    def __init__(self, services: Services, fleet: Fleet, disks: DiskCalls, cluster_cidrs: tuple[str, ...]) -> None:
         """`cluster_cidrs`: ranges of the cluster itself, from which nothing is fetched."""
         self._services, self._fleet, self._disks, self._cluster_cidrs = services, fleet, disks, cluster_cidrs
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from controllers.deletion import held_by_referrers
-from controllers.disks import DiskWork, PoolObj
+from controllers.diskcalls import PoolObj
+from controllers.disks import DiskWork
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
 from controllers.images import ImageWork, LongWork, TemplateObj, image_disk, reason, words

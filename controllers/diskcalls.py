@@ -1,0 +1,82 @@
+"""Single calls about the disks of a pool, each through a host that reaches it.
+
+Used by `controllers.disks` and `controllers.images`.
+
+Raises Refused PoolNotReachable when there is no such host, and DriverError.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from controllers.engine.base import Obj, Refused, Services
+from controllers.fleet.base import Fleet
+from controllers.logic.pool import pool_definition
+from drivers.base import DiskFacts, PoolDefinition
+from drivers.marks import DiskMark
+
+PoolObj = Obj[Any, Any]
+"""A StoragePool or an ImageStore."""
+POOL_AGAIN = 10.0
+"""Seconds until a pool that no host reaches is asked for again."""
+
+
+class DiskCalls:
+    """Keeps nothing. Every call is idempotent, as the drivers' are."""
+
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        self._services, self._fleet = services, fleet
+
+    def host_for(self, pool: PoolObj, prefer: Iterable[str] = (), only: Iterable[str] | None = None) -> str:
+        """A host on which the pool is connected and whose connection is up. Raises Refused PoolNotReachable."""
+        first, among = set(prefer), None if only is None else set(only)
+        connected = [h.name for h in pool.status.hosts if h.state == "Ready" and (among is None or h.name in among)]
+        for host in sorted(connected, key=lambda h: (h not in first, h)):
+            view = self._fleet.view(host)
+            if view is not None and view.instances is not None:
+                return str(host)
+        ready = pool.condition("Ready") or {}
+        why = f": {ready.get('message')}" if ready.get("status") == "False" and ready.get("message") else "."
+        raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=POOL_AGAIN)
+
+    def reachable(self, pool: PoolObj, beside: PoolObj | None = None) -> bool:
+        """Whether `host_for` would find one; `beside`: that reaches that pool or store too."""
+        both = None if beside is None else [h.name for h in beside.status.hosts if h.state == "Ready"]
+        try:
+            self.host_for(pool, only=both)
+        except Refused:
+            return False
+        return True
+
+    def definition(self, pool: PoolObj) -> PoolDefinition:
+        return pool_definition(pool, self._services.installation)
+
+    async def look(self, pool: PoolObj, disk: str) -> DiskFacts | None:
+        definition = self.definition(pool)
+        return await self._fleet.call(
+            self.host_for(pool), "observe_disk", lambda e: e.storage.observe_disk(definition, disk), changes=False
+        )
+
+    async def disks_on(self, pool: PoolObj) -> tuple[DiskFacts, ...]:
+        definition = self.definition(pool)
+        return await self._fleet.call(
+            self.host_for(pool), "list_disks", lambda e: e.storage.list_disks(definition), changes=False
+        )
+
+    async def resize(self, pool: PoolObj, disk: str, size: int) -> DiskFacts:
+        definition = self.definition(pool)
+        return await self._fleet.call(
+            self.host_for(pool), "resize_disk", lambda e: e.storage.resize_disk(definition, disk, size), changes=True
+        )
+
+    async def write_mark(self, pool: PoolObj, disk: str, mark: DiskMark) -> None:
+        definition = self.definition(pool)
+        await self._fleet.call(
+            self.host_for(pool), "write_disk_mark", lambda e: e.storage.write_disk_mark(definition, disk, mark),
+            changes=True,
+        )  # fmt: skip
+
+    async def delete(self, pool: PoolObj, disk: str, uid: str) -> None:
+        definition = self.definition(pool)
+        await self._fleet.call(
+            self.host_for(pool), "delete_disk", lambda e: e.storage.delete_disk(definition, disk, uid), changes=True
+        )
