@@ -76,7 +76,8 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         states = {s.state for s in stores} | {p.state for p in pools}
         if states & {"Fetching", "Copying"}:
             return Again(PROGRESS_EVERY)
-        waiting = not stores or "Pending" in states
+        leaving = any(store.deleting for store in self._services.cache.all("ImageStore"))
+        waiting = not stores or leaving or "Pending" in states
         return Again(RETRY_AFTER if waiting else LOOK_FOR_STORES)
 
     # ------------------------------------------------------------ on image stores

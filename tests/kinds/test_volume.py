@@ -225,6 +225,8 @@ def test_n2_an_orphan_of_its_name_is_waited_for_adopted_or_ignored(cloud: SimClo
     assert cloud.status("Volume", "data")["uuid"] == orphans["data"]
     assert cloud.status("Volume", "other")["uuid"] != orphans["other"]
     assert len(cloud.disks()) == 3
+    cloud.instance("web", wait=True, volumes=[attached("data", "data")])
+    assert cloud.holders("data") == ["web"]
 
 
 # ------------------------------------------------------------ kept and deleted
