@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import contextvars
 import random
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,15 +19,14 @@ import structlog
 
 from controllers.engine.base import ApiError, NotLeader, Services
 from controllers.fleet.base import HostView, Link
+from controllers.fleet.opening import OPEN_TIMEOUT, MachineTaken, Opening, Stranger, words
 from controllers.logic.sightings import Sightings
 from drivers.base import Connection, EndPoint, Event, EventKind, HostFacts, InstanceFacts
-from drivers.errors import AuthenticationFailed, DriverError, Invalid, Rejected, Unreachable, Unsupported
-from drivers.registry import open_endpoint
+from drivers.errors import DriverError, Unreachable
 
 R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
-OPEN_TIMEOUT = 5.0
 CALL_TIMEOUT = 8.0
 """Seconds for an answer to a listing or an observation: with the listing interval below the 15 s in which a host that
 is gone must be reported."""
@@ -79,42 +77,6 @@ class Seat(Protocol):
 
     def machine_holder(self, session: "HostSession", machine_id: str) -> str | None:
         """Name of another Host, older or connected, that is this very machine."""
-
-
-class Stranger(Exception):
-    """Another machine answers at the host's address."""
-
-    def __init__(self, machine_id: str, message: str) -> None:
-        super().__init__(message)
-        self.machine_id = machine_id
-
-
-class MachineTaken(Exception):
-    """The machine that answers is another Host object's."""
-
-
-class _Opening:
-    """Closes a connection that comes into being after everybody stopped waiting for it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-        self._given_up = False
-        self._endpoint: EndPoint | None = None
-
-    def __call__(self) -> EndPoint:
-        endpoint = open_endpoint(self._connection, OPEN_TIMEOUT)
-        with self._lock:
-            if not self._given_up:
-                self._endpoint = endpoint
-                return endpoint
-        endpoint.close()
-        raise Unreachable("opened too late")
-
-    def give_up(self) -> EndPoint | None:
-        with self._lock:
-            self._given_up = True
-            return self._endpoint
 
 
 class HostSession:
@@ -238,7 +200,7 @@ class HostSession:
 
     async def _open(self) -> EndPoint:
         self._lanes.reset(self.lane)
-        opening = _Opening(self.plan.connection)
+        opening = Opening(self.plan.connection)
         opened = False
         try:
             endpoint = await self._call("open", opening, hang=OPEN_TIMEOUT + 1.0)
@@ -333,7 +295,7 @@ class HostSession:
     def _down(self, error: Exception, begun: float) -> None:
         if isinstance(error, Unreachable):
             self._seat.book.attempt_failed(self.host, begun)
-        link, reason, text = _words(error, self.host, self.plan.address or self.host)
+        link, reason, text = words(error, self.host, self.plan.address or self.host)
         self._answer_waiting(float("inf"), answered=False)
         self._change(link, reason, text, error.machine_id if isinstance(error, Stranger) else "")
 
@@ -396,21 +358,3 @@ def _threadsafe(loop: asyncio.AbstractEventLoop, handle: Callable[[Event], None]
             loop.call_soon_threadsafe(handle, event)
 
     return deliver
-
-
-def _words(error: Exception, host: str, address: str) -> tuple[Link, str, str]:
-    """(link, reason, text) of why there is no connection: what was tried, what was answered."""
-    said = str(error).removeprefix(f"Host {host}: ")
-    text = said if address in said else f"{address}: {said}"
-    match error:
-        case Stranger():
-            return Link.STRANGER, "HostIdentityChanged", str(error)
-        case MachineTaken():
-            return Link.REFUSED, "MachineTaken", str(error)
-        case AuthenticationFailed() | Invalid() | Unsupported() | Rejected():
-            return Link.REFUSED, error.reason, text
-        case DriverError():
-            return Link.DOWN, error.reason, text
-        case ApiError() | NotLeader():
-            return Link.DOWN, "Connecting", f"{address}: the API server did not take the record of its answer: {error}"
-    return Link.DOWN, "InternalError", f"{address}: {type(error).__name__}: {error}"

@@ -1,0 +1,65 @@
+"""Opening a connection in a time-out of our own, and what it is called when that fails. Used by a host's session."""
+
+import threading
+
+from controllers.engine.base import ApiError, NotLeader
+from controllers.fleet.base import Link
+from drivers.base import Connection, EndPoint
+from drivers.errors import DriverError, Rejected, Unreachable
+from drivers.registry import open_endpoint
+
+OPEN_TIMEOUT = 5.0
+
+
+class Stranger(Exception):
+    """Another machine answers at the host's address."""
+
+    def __init__(self, machine_id: str, message: str) -> None:
+        super().__init__(message)
+        self.machine_id = machine_id
+
+
+class MachineTaken(Exception):
+    """The machine that answers is another Host object's."""
+
+
+class Opening:
+    """Closes a connection that comes into being after everybody stopped waiting for it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._endpoint: EndPoint | None = None
+
+    def __call__(self) -> EndPoint:
+        endpoint = open_endpoint(self._connection, OPEN_TIMEOUT)
+        with self._lock:
+            if not self._given_up:
+                self._endpoint = endpoint
+                return endpoint
+        endpoint.close()
+        raise Unreachable("opened too late")
+
+    def give_up(self) -> EndPoint | None:
+        with self._lock:
+            self._given_up = True
+            return self._endpoint
+
+
+def words(error: Exception, host: str, address: str) -> tuple[Link, str, str]:
+    """(link, reason, text) of why there is no connection: what was tried, what was answered."""
+    said = str(error).removeprefix(f"Host {host}: ")
+    text = said if address in said else f"{address}: {said}"
+    match error:
+        case Stranger():
+            return Link.STRANGER, "HostIdentityChanged", str(error)
+        case MachineTaken():
+            return Link.REFUSED, "MachineTaken", str(error)
+        case Rejected():
+            return Link.REFUSED, error.reason, text
+        case DriverError():
+            return Link.DOWN, error.reason, text
+        case ApiError() | NotLeader():
+            return Link.DOWN, "Connecting", f"{address}: the API server did not take the record of its answer: {error}"
+    return Link.DOWN, "InternalError", f"{address}: {type(error).__name__}: {error}"
