@@ -98,8 +98,9 @@ class Lease:
         if self._held is not None:
             lease, self._held = self._held, None
             try:
-                await self._write(lease, "", self.term)
-            except ApiError as error:
+                async with asyncio.timeout(self._settings.lease_margin):
+                    await self._write(lease, "", self.term)
+            except (ApiError, TimeoutError) as error:
                 log.warning("Lease could not be given back: the next process waits for its end", error=str(error))
         self._disarm()
 

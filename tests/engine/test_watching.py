@@ -97,7 +97,7 @@ async def test_objects_that_vanished_while_the_watch_was_down_are_found_gone(
         await wire.cut()
         await asyncio.gather(*(cluster.delete("Widget", name, namespace="team-a") for name in names))
         # After this the API server does not know any more what the watch has missed.
-        await asyncio.to_thread(plane.stop_apiserver)
+        await asyncio.to_thread(plane.kill_apiserver)
         await asyncio.to_thread(plane.start_apiserver)
         repaired = metrics.REPAIRS.labels("Widget", "gone")
         before = repaired._value.get()
@@ -113,7 +113,7 @@ async def test_after_a_restart_of_the_api_server_it_goes_on(cluster: Cluster, pl
     async with running(cluster, only(widgets), settings=PATIENT) as engine:
         await make(cluster, "one")
         await ready(cluster, "one")
-        await asyncio.to_thread(plane.outage, 1.0)
+        await asyncio.to_thread(plane.outage, 0.3)
         await cluster.patch("Widget", "one", {"spec": {"size": 5}}, namespace="team-a")
 
         async def followed() -> bool:
