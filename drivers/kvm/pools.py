@@ -4,6 +4,7 @@ A pool is libvirt's own, of the pool's UUID, never autostarted: at boot a mount 
 from starting. Whether it is the right storage its claim says (safety.md H3).
 """
 
+import re
 import time
 from typing import Any
 
@@ -21,6 +22,8 @@ from drivers.kvm.xml import Element, parse, to_text, value
 from drivers.storage import claim as claims
 from drivers.storage.names import CLAIM
 
+_MOUNT = re.compile(r"^internal error: Child process \(.*\) unexpected exit status \d+: ")
+"""What libvirt says before the words of mount itself."""
 _WRONG_PATH = (
     "No such file or directory",
     "access denied",
@@ -108,15 +111,13 @@ class Pools:
         try:
             found.create(0)
         except libvirt.libvirtError as error:
-            text = error.get_error_message() or ""
-            words = (
-                f"Host {self._connection.host}: could not mount {describe(pool.source)} for {pool.name}: {text.strip()}"
-            )
+            text = _MOUNT.sub("", (error.get_error_message() or "").strip())
+            words = f"Host {self._connection.host}: could not mount {describe(pool.source)} for {pool.name}: {text}"
             if not self._connection.alive:
                 raise
             found.undefine()
             if any(word in text for word in _WRONG_PATH):
-                raise Invalid(f"{words} Check server and path, and that the export admits this host.") from error
+                raise Invalid(f"{words}; check server and path, and that the export admits this host") from error
             raise Unreachable(words) from error
 
     def _claim(self, pool: PoolDefinition, found: Any) -> None:
