@@ -1,8 +1,10 @@
-"""Storage calls that give up in time. With a dead server libvirt's storage calls hang as long as the mount does, and
-would take the host's whole lane with them. Used by `pools.py` and `disks.py`.
+"""Calls that give up in time. With a dead storage server libvirt hangs as long as the mount does: every call on its
+pool, and with `dynamic_ownership` (libvirt's default) also powering off a guest on it, which then blocks every listing
+of the host. Without a bound each would take a place of the host's lane for ever. Used by `storage.py`, `pools.py`,
+`pool_paths.py` for pools and by `endpoint.py` for domains.
 
-The hung call itself cannot be ended: it keeps one thread here and one worker of libvirtd, so per pool only one may be
-in that state, and further calls are refused at once.
+The hung call itself cannot be ended: it keeps one thread here and one worker of libvirtd, so of one subject only one
+may be in that state, and further calls are refused at once.
 """
 
 import threading
@@ -14,25 +16,27 @@ from drivers.errors import Unreachable
 T = TypeVar("T")
 
 STORAGE_SECONDS = 30.0
+EVERYTHING = ""
+"""The subject of a call about all domains or pools of a host."""
 
 
 class Bounded:
-    """Per connection. Thread-safe."""
+    """Of one connection and one kind of subject (pool, instance). Thread-safe."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, kind: str) -> None:
         self._host = host
+        self._kind = kind
         self._lock = threading.Lock()
         self._hung: dict[str, str] = {}
 
-    def call(self, pool: str, what: str, run: Callable[[], T], seconds: float = STORAGE_SECONDS) -> T:
-        """`run()`'s value or exception. Raises Unreachable after `seconds`, or at once while an earlier call on the
-        same pool is still hanging."""
+    def call(self, subject: str, what: str, run: Callable[[], T], seconds: float = STORAGE_SECONDS) -> T:
+        """`run()`'s value or exception. Raises Unreachable after `seconds`, or at once while an earlier call about the
+        same subject is still hanging."""
+        name = f"Host {self._host}: {f'{self._kind} {subject}' if subject else 'libvirt'}"
         with self._lock:
-            hung = self._hung.get(pool)
+            hung = self._hung.get(subject)
         if hung is not None:
-            raise Unreachable(
-                f"Host {self._host}: pool {pool} does not answer: it still hangs in an earlier call, to {hung}"
-            )
+            raise Unreachable(f"{name} does not answer: it still hangs in an earlier call, to {hung}")
         outcome: list[T] = []
         failure: list[BaseException] = []
         done = threading.Event()
@@ -45,17 +49,15 @@ class Bounded:
             finally:
                 with self._lock:
                     done.set()
-                    if self._hung.get(pool) == what:
-                        del self._hung[pool]
+                    if self._hung.get(subject) == what:
+                        del self._hung[subject]
 
-        threading.Thread(target=work, name=f"storage-{self._host}", daemon=True).start()
+        threading.Thread(target=work, name=f"bounded-{self._host}", daemon=True).start()
         done.wait(seconds)
         with self._lock:
             if not done.is_set():
-                self._hung[pool] = what
-                raise Unreachable(
-                    f"Host {self._host}: pool {pool} did not answer within {seconds:g} s, asked to {what}"
-                )
+                self._hung[subject] = what
+                raise Unreachable(f"{name} did not answer within {seconds:.3g} s, asked to {what}")
         if failure:
             raise failure[0]
         return outcome[0]

@@ -148,7 +148,7 @@ class _Attempt:
             sockets.shut(names)
             sockets.end_children_of(self._directory.path)
             raise Unreachable(
-                f"Host {self._connection.host}: {self._connection.uri} did not answer within {timeout:.3g} s"
+                f"Host {self._connection.host}: {self._connection.uri} did not answer within {timeout:.0f} s"
             )
         if self._error is not None:
             raise _refused(self._connection, self._error) from self._error

@@ -18,7 +18,7 @@ from drivers.base import (
 from drivers.errors import Invalid
 from drivers.kvm import facts, guest
 from drivers.kvm.actions import Actions
-from drivers.kvm.bounded import Bounded
+from drivers.kvm.bounded import EVERYTHING, Bounded
 from drivers.kvm.connection import Connection
 from drivers.kvm.events import EventHub
 from drivers.kvm.facts import DomainCache
@@ -26,6 +26,11 @@ from drivers.kvm.host import HostReader
 from drivers.kvm.pool_paths import PoolPaths
 from drivers.kvm.storage import KVMStorage
 from drivers.kvm.usage import Usage
+
+LOOK_SECONDS = 10.0
+"""A host whose libvirtd is frozen is noticed by keepalive after 8 s; this is for one that answers pings alone."""
+ACTION_SECONDS = 60.0
+"""libvirt itself gives a process 15 to 30 s to die."""
 
 
 class KVMEndPoint:
@@ -45,7 +50,8 @@ class KVMEndPoint:
             self._hub.register(raw)
         self._reader = HostReader(connection, wanted.installations)
         self._reader.abilities()
-        bounded = Bounded(wanted.host)
+        self._bounded = Bounded(wanted.host, "instance")
+        bounded = Bounded(wanted.host, "pool")
         paths = PoolPaths(patient, bounded)
         self._actions = Actions(connection, patient, self._cache, self._reader, paths)
         self._storage = KVMStorage(patient, bounded, paths, Usage(connection))
@@ -70,15 +76,25 @@ class KVMEndPoint:
 
     def observe_host(self, host: str) -> HostFacts:
         self._check(host)
-        return self._reader.observe(host, facts.list_instances(self._connection, self._cache).instances)
+        instances = self.list_instances(host).instances
+        return self._bounded.call(
+            EVERYTHING, "describe the host", lambda: self._reader.observe(host, instances), LOOK_SECONDS
+        )
 
     def list_instances(self, host: str) -> Listing:
         self._check(host)
-        return facts.list_instances(self._connection, self._cache)
+        return self._bounded.call(
+            EVERYTHING,
+            "list its instances",
+            lambda: facts.list_instances(self._connection, self._cache),
+            LOOK_SECONDS,
+        )
 
     def observe_instance(self, host: str, uuid: str) -> InstanceFacts | None:
         self._check(host)
-        return facts.observe_instance(self._connection, self._cache, uuid)
+        return self._bounded.call(
+            uuid, "observe it", lambda: facts.observe_instance(self._connection, self._cache, uuid), LOOK_SECONDS
+        )
 
     def choose_hardware(self, host: str, wanted: Hardware) -> Hardware:
         self._check(host)
@@ -86,7 +102,9 @@ class KVMEndPoint:
 
     def apply(self, host: str, uuid: str, action: Action, expected: Expected) -> None:
         self._check(host)
-        self._actions.apply(uuid, action, expected)
+        self._bounded.call(
+            uuid, type(action).__name__, lambda: self._actions.apply(uuid, action, expected), ACTION_SECONDS
+        )
 
     def subscribe(self, deliver: Callable[[Event], None]) -> None:
         self._hub.subscribe(deliver)

@@ -11,7 +11,7 @@ from typing import Any
 import libvirt
 
 from drivers.errors import Busy, Invalid
-from drivers.kvm.bounded import Bounded
+from drivers.kvm.bounded import EVERYTHING, Bounded
 from drivers.kvm.connection import Connection
 from drivers.kvm.failure import is_absent
 from drivers.kvm.pool_xml import MOUNTS, pool_name
@@ -95,7 +95,7 @@ class PoolPaths:
                 return uuid
         if folder.startswith(f"{MOUNTS}/"):
             return folder.removeprefix(f"{MOUNTS}/")
-        return self._bounded.call("(all)", "list its pools", lambda: self._search(folder), ANSWER_SECONDS)
+        return self._bounded.call(EVERYTHING, "list its pools", lambda: self._search(folder), ANSWER_SECONDS)
 
     def _search(self, folder: str) -> str | None:
         with self._connection.calling("list its pools") as raw:
