@@ -1,9 +1,14 @@
 """What people read: the state, Ready, Scheduled and GuestPaused, from what was seen and what is waited for."""
 
+from datetime import timedelta
+
 from controllers.instances.work import Work
 from controllers.logic import instance as logic
 from controllers.logic.runstrategy import Aim, active
 from drivers.base import InstanceFacts, Power
+
+BOOTING = timedelta(minutes=2)
+"""How long after its start a guest's agent is not missed."""
 
 
 def first_state(work: Work) -> None:
@@ -40,17 +45,7 @@ def _running(work: Work) -> None:
     assert facts is not None
     work.update(state="Running")
     scheduled(work)
-    if facts.agent_connected:
-        conditions.set("AgentConnected", "True", "Connected")
-    else:
-        conditions.set(
-            "AgentConnected",
-            "False",
-            "NotConnected",
-            "No guest agent answers: addresses that the guest got by DHCP are not shown, and it is shut down by "
-            "its power "
-            "button.",
-        )
+    _agent(work, facts)
     missing = [v.message for v in work.status.volumes if v.message and not v.attached and v.name in _declared(work)]
     if missing:
         conditions.set("Ready", "False", "WaitingForVolume", f"Runs on {facts.host}, but {missing[0]}")
@@ -61,6 +56,24 @@ def _running(work: Work) -> None:
         conditions.set("Ready", "False", "WaitingForNetwork", what)
         return
     conditions.set("Ready", "True", "Running", f"Runs on {facts.host}.")
+
+
+def _agent(work: Work, facts: InstanceFacts) -> None:
+    """Said only once the guest has had the time to boot."""
+    run = work.status.last_run
+    boots_until = (run.started_at if run else work.now) + BOOTING
+    if facts.agent_connected:
+        work.turn.conditions.set("AgentConnected", "True", "Connected")
+    elif work.now < boots_until:
+        work.again(boots_until)
+    else:
+        work.turn.conditions.set(
+            "AgentConnected",
+            "False",
+            "NotConnected",
+            "No guest agent answers: addresses that the guest got by DHCP are not shown, and it is shut down by its power "
+            "button.",
+        )
 
 
 def _declared(work: Work) -> set[str]:

@@ -70,15 +70,16 @@ def disks_of(work: Work) -> Disks:
     types = {v.name: v.type for v in status.volumes} | {v.name: v.type for v in spec.volumes}
     drives = {n: s for n, s in kept.items() if types.get(n) == "CDROM"}
     disks = {n: s for n, s in kept.items() if n not in drives}
-    names = sorted(v.name for v in spec.volumes)
-    slots = devices.choose_slots([n for n in names if types[n] != "CDROM"], disks)
-    drive_slots = devices.choose_slots([n for n in names if types[n] == "CDROM"], drives)
     orders = devices.boot_orders(
         {v.name: v.boot_order for v in spec.volumes},
         {v.name: _filled(work, v) for v in spec.volumes if v.type != "CDROM"},
     )
     if isinstance(orders, devices.BootProblem):
         raise Refused("BootOrderNeeded", orders.message, stalled=True)
+    # The disk that boots sits first, where a guest expects it; from then on each keeps its place.
+    names = sorted((v.name for v in spec.volumes), key=lambda n: (orders.get(n, len(orders) + 1), n))
+    slots = devices.choose_slots([n for n in names if types[n] != "CDROM"], disks)
+    drive_slots = devices.choose_slots([n for n in names if types[n] == "CDROM"], drives)
     entries = []
     for entry in sorted(spec.volumes, key=lambda v: v.name):
         if entry.type == "CDROM":

@@ -109,7 +109,7 @@ class Situation:
     """Runs in a row that ended within a minute."""
 
 
-REPEAT = timedelta(seconds=10)
+REPEAT = timedelta(seconds=5)
 """How often the wish to shut down is repeated: a guest that still boots does not hear it."""
 
 

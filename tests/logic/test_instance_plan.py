@@ -112,7 +112,7 @@ def test_a_start_counts_its_run() -> None:
 
 def test_the_wish_to_shut_down_is_repeated_before_the_grace_ends() -> None:
     step = plan(running(), at(aim=Aim.STOP, asked_at=NOW - timedelta(seconds=5)))
-    assert isinstance(step, Wait) and step.until == NOW + timedelta(seconds=10)
+    assert isinstance(step, Wait) and step.until == NOW + timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("facts", [None, off(why=Why.UNKNOWN), off(sequence=99), paused(starting=2)])
