@@ -71,7 +71,8 @@ def _agent(work: Work, facts: InstanceFacts) -> None:
             "AgentConnected",
             "False",
             "NotConnected",
-            "No guest agent answers: addresses that the guest got by DHCP are not shown, and it is shut down by its power "
+            "No guest agent answers: addresses that the guest got by DHCP are not shown, and it is shut down by "
+            "its power "
             "button.",
         )
 
