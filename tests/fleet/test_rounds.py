@@ -126,7 +126,7 @@ async def test_w3c_a_dead_host_is_waited_for_until_it_is_declared_out_of_service
         assert guest.waits_for() == ("node-1",), "W5: a host that does not answer may still run it"
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         await world.api.patch("Host", "node-1", {"spec": {"outOfService": {"declaredAt": now}}})
-        await until(lambda: operator.fleet.out_of_service("node-1"), what="declared")
+        await until(lambda: operator.fleet.out_of_service("node-1"), 30.0, what="declared")
         await guest.cleared()
 
 
