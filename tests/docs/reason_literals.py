@@ -45,7 +45,9 @@ def _in(node: ast.AST) -> Iterator[str]:
         ):
             yield from _constants(reason)
         case ast.ClassDef(body=body):
-            yield from (r for line in body if _assigns_reason(line) for r in _constants(line.value))
+            for line in body:
+                if isinstance(line, ast.Assign) and any(getattr(t, "id", "") == "reason" for t in line.targets):
+                    yield from _constants(line.value)
 
 
 def _in_call(call: ast.Call) -> Iterator[str]:
@@ -62,10 +64,6 @@ def _in_call(call: ast.Call) -> Iterator[str]:
             yield from _constants(keyword.value)
         elif keyword.arg == "problem" and isinstance(keyword.value, ast.Tuple):
             yield from _constants(keyword.value.elts[0])
-
-
-def _assigns_reason(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "reason" for t in line.targets)
 
 
 def _constants(node: ast.expr | None) -> Iterator[str]:
