@@ -1,6 +1,6 @@
 """Which reconcilers and components make up the operator, and how they are wired. Called by `controllers.__main__`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from controllers.config import Settings
@@ -23,13 +23,19 @@ from controllers.storagepool import StoragePoolReconciler
 from controllers.template import TemplateReconciler
 from controllers.volume import VolumeReconciler
 from controllers.zone import ZoneReconciler
+from drivers import registry
+from drivers.base import Connection, EndPoint
 
 
 class Wiring:
     """The parts of one run of the engine, which asks for the components first."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, open_endpoint: Callable[[Connection, float], EndPoint] = registry.open_endpoint
+    ) -> None:
+        """`open_endpoint`: tests wrap what it opens (`drivers.recording`)."""
         self._settings = settings
+        self._open_endpoint = open_endpoint
 
     def components(self, services: Services) -> Iterable[Component]:
         """What runs while we are leader."""
@@ -37,6 +43,7 @@ class Wiring:
             services,
             simulated_state=str(self._settings.simulated_state),
             listing_interval=self._settings.listing_interval,
+            open_endpoint=self._open_endpoint,
         )
         return (self._fleet, NamespaceProtection(services))
 

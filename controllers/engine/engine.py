@@ -62,8 +62,10 @@ class Engine:
         reconcilers: Callable[[Services], Iterable[Reconciler[Any, Any]]],
         components: Callable[[Services], Iterable[Component]] = lambda services: (),
         kinds: Mapping[str, Kind] = KINDS,
+        client: Callable[..., Client] = Client,
     ) -> None:
-        """`components` is called before `reconcilers`, so that those may close over what it made."""
+        """`components` is called before `reconcilers`, so that those may close over what it made. `client` makes the
+        one client: tests count its writes, and kill the operator between two of them."""
         self.settings = settings
         self._make_reconcilers, self._make_components = reconcilers, components
         self._kinds = kinds
@@ -75,7 +77,7 @@ class Engine:
         self.pulse = Pulse(settings.wedged_after)
         self.pulse.ready = "starting"
         self.source = CredentialSource(settings.kubeconfig)
-        self.client = Client(
+        self.client = client(
             self.source, timeout=settings.request_timeout, connections=settings.connections, guard=self._guard
         )
         self.lease = Lease(self.client, settings)

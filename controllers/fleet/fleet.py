@@ -25,7 +25,8 @@ from controllers.fleet.rounds import Rounds
 from controllers.fleet.session import CALL_TIMEOUT, HostPlan, HostSession
 from controllers.logic import inheritance
 from controllers.logic.sightings import HostWord, Sightings
-from drivers.base import Action, EndPoint, Expected, InstanceFacts, Resume
+from drivers import registry
+from drivers.base import Action, Connection, EndPoint, Expected, InstanceFacts, Resume
 from drivers.errors import Busy, Rejected, Unreachable
 
 R = TypeVar("R")
@@ -41,10 +42,19 @@ REMEMBERED = 3600.0
 class LiveFleet:
     """Called from the engine's loop only."""
 
-    def __init__(self, services: Services, *, simulated_state: str, listing_interval: float = 5.0) -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        simulated_state: str,
+        listing_interval: float = 5.0,
+        open_endpoint: Callable[[Connection, float], EndPoint] = registry.open_endpoint,
+    ) -> None:
+        """`open_endpoint`: tests wrap what it opens (`drivers.recording`)."""
         self.services = services
         self.simulated_state = simulated_state
         self.listing_interval = listing_interval
+        self.open_endpoint = open_endpoint
         self.book = Sightings(time.monotonic())
         self.contacts = Contacts(services)
         self._rounds = Rounds(self)

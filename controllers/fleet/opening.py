@@ -1,12 +1,12 @@
 """Opening a connection in a time-out of our own, and what it is called when that fails. Used by a host's session."""
 
 import threading
+from collections.abc import Callable
 
 from controllers.engine.base import ApiError, NotLeader
 from controllers.fleet.base import Link
 from drivers.base import Connection, EndPoint
 from drivers.errors import DriverError, Rejected, Unreachable
-from drivers.registry import open_endpoint
 
 OPEN_TIMEOUT = 5.0
 
@@ -26,14 +26,14 @@ class MachineTaken(Exception):
 class Opening:
     """Closes a connection that comes into being after everybody stopped waiting for it."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, open_endpoint: Callable[[Connection, float], EndPoint]) -> None:
+        self._connection, self._open = connection, open_endpoint
         self._lock = threading.Lock()
         self._given_up = False
         self._endpoint: EndPoint | None = None
 
     def __call__(self) -> EndPoint:
-        endpoint = open_endpoint(self._connection, OPEN_TIMEOUT)
+        endpoint = self._open(self._connection, OPEN_TIMEOUT)
         with self._lock:
             if not self._given_up:
                 self._endpoint = endpoint

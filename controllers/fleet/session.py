@@ -59,6 +59,7 @@ class Seat(Protocol):
     services: Services
     book: Sightings
     listing_interval: float
+    open_endpoint: Callable[[Connection, float], EndPoint]
 
     def home(self, uuid: str) -> str | None: ...
 
@@ -200,7 +201,7 @@ class HostSession:
 
     async def _open(self) -> EndPoint:
         self._lanes.reset(self.lane)
-        opening = Opening(self.plan.connection)
+        opening = Opening(self.plan.connection, self._seat.open_endpoint)
         opened = False
         try:
             endpoint = await self._call("open", opening, hang=OPEN_TIMEOUT + 1.0)

@@ -254,6 +254,14 @@ class Faults:
             found = disks.load(tx, address, disk) or disks.Disk(address=address, disk=disk, mark="", size=1 << 30)
             disks.save(tx, replace(found, mark=text))
 
+    def write_data(self, address: str, disk: str, content: str) -> None:
+        """A guest writes on its disk."""
+        with self._state.write("guest") as tx:
+            found = disks.load(tx, address, disk)
+            if found is None or not found.present:
+                raise LookupError(f"the simulated storage {address} has no disk {disk}")
+            disks.save(tx, replace(found, content=content))
+
     # ---------------------------------------------------------------- looking, past every fault
 
     def running(self, uuid: str) -> tuple[str, ...]:
