@@ -48,6 +48,7 @@ def nics_of(work: Work) -> tuple[Nic, ...]:
                 "network_ref": NameRef(name=entry.network_ref.name), "network_namespace": entry.network_ref.namespace,
                 "mac_address": old.mac_address or _mac(work, entry.name), "slot": slots[entry.name],
                 "primary": entry.name == primary,
+                "addresses": old.addresses or _claimed(work, entry.name),
             }
         )  # fmt: skip
         attachment = None
@@ -165,13 +166,15 @@ async def claim_addresses(work: Work, nics: tuple[Nic, ...]) -> None:
 
 def _held(work: Work, nic: Nic) -> list[str]:
     """What the status says it has, then claims by the objects, so that a lost status finds them again."""
-    claims = [
-        a.spec.address
-        for a in work.cache.indexed("claimed-by", work.obj.uid)
-        if a.spec.claim.instance.interface == nic.spec.name and not a.deleting
-    ]
+    claims = _claimed(work, nic.spec.name)
     before = next((n.addresses for n in work.status.networks if n.name == nic.spec.name), nic.state.addresses)
     return [*before, *(a for a in claims if a not in before)]
+
+
+def _claimed(work: Work, name: str) -> tuple[str, ...]:
+    """By the objects: what a process claimed, and started the guest with, that died before the status said so."""
+    found = work.cache.indexed("claimed-by", work.obj.uid)
+    return tuple(sorted(a.spec.address for a in found if a.spec.claim.instance.interface == name and not a.deleting))
 
 
 def _check_asked(nic: Nic) -> None:
@@ -302,7 +305,7 @@ def network_states(work: Work, nics: tuple[Nic, ...], reported: dict[str, tuple[
     for nic in nics:
         had = before.get(nic.spec.name)
         attached = bool(had and had.attached) if unseen else nic.spec.name in there
-        addresses_ = had.addresses if had else nic.state.addresses
+        addresses_ = (had.addresses if had else ()) or nic.state.addresses
         update = {"attached": attached, "addresses": addresses_, "reported": reported.get(nic.spec.name, ())}
         shown.append(nic.state.model_copy(update=update))
     names = {n.name for n in shown}

@@ -82,12 +82,7 @@ def recover(status: InstanceStatus, facts: InstanceFacts | None) -> InstanceStat
     }
     if status.hardware is None and mark.hardware:
         found["hardware"] = Hardware.model_validate_json(mark.hardware)
-    if not status.networks:
-        slots = {nic.name: nic.slot for nic in facts.nics}
-        found["networks"] = tuple(
-            NetworkState(name=name, mac_address=mac or None, addresses=addresses, slot=slots.get(name))
-            for name, mac, addresses in mark.addresses
-        )
+    found["networks"] = _networks(status, facts, mark)
     if not status.volumes:
         found["volumes"] = tuple(
             VolumeState(name=disk.name, type="CDROM" if disk.device == "cdrom" else "Volume", slot=disk.slot)
@@ -100,6 +95,21 @@ def recover(status: InstanceStatus, facts: InstanceFacts | None) -> InstanceStat
     if status.last_restart is None and mark.last_restart:
         found["last_restart"] = moment(mark.last_restart)
     return status.model_copy(update=found)
+
+
+def _networks(status: InstanceStatus, facts: InstanceFacts, mark: InstanceMark) -> tuple[NetworkState, ...]:
+    """All of them where the status has none; the addresses of a NIC where it has none of that."""
+    if status.networks:
+        marked = {name: addresses for name, _, addresses in mark.addresses}
+        return tuple(
+            nic if nic.addresses else nic.model_copy(update={"addresses": marked.get(nic.name, ())})
+            for nic in status.networks
+        )
+    slots = {nic.name: nic.slot for nic in facts.nics}
+    return tuple(
+        NetworkState(name=name, mac_address=mac or None, addresses=addresses, slot=slots.get(name))
+        for name, mac, addresses in mark.addresses
+    )
 
 
 def runs(status: InstanceStatus, facts: InstanceFacts | None) -> int:
