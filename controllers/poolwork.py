@@ -15,7 +15,8 @@ from controllers.engine.base import Again, Key, Obj, Refused, Services, Turn
 from controllers.fleet.base import Fleet, Link
 from controllers.fleet.pools import PoolLinks
 from controllers.logic.pool import address, hosts_in_scope, pool_definition, pool_uuid, seniority, twins
-from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed
+from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed, orphans
+from crds.base import Orphan
 from crds.storagepool import PoolClaim
 from drivers.base import DiskFacts, PoolFacts
 from drivers.errors import DriverError
@@ -40,6 +41,8 @@ class PoolWork:
         self._fleet = fleet
         self._links = PoolLinks(services, fleet)
         self._disks: dict[str, tuple[float, tuple[DiskFacts, ...] | None]] = {}
+        self._owners: dict[str, frozenset[str]] = {}
+        """Pool's UUID → uids of all owners of disks that the API knew when its disks were last listed."""
         self._listing: dict[str, asyncio.Task[None]] = {}
         self._turns = 0
 
@@ -131,6 +134,12 @@ class PoolWork:
             )
         return known
 
+    def orphans(self, turn: PoolTurn, disks: tuple[DiskFacts, ...]) -> tuple[tuple[Orphan, ...], int]:
+        """Of a listing. A disk whose object was there then and is not now went with it, or is shown by the next one."""
+        owners = self._owners.get(pool_uuid(turn.obj), frozenset())
+        listed = (disk for disk in disks if disk.mark is None or disk.mark.uid not in owners)
+        return orphans(listed, self._services.installations, self._services.cache)
+
     async def disconnect(self, turn: PoolTurn) -> Again | None:
         """Everywhere it was reached; a host that does not answer is left as it is: mounts are called by UUID (H3)."""
         pool = turn.obj
@@ -152,11 +161,13 @@ class PoolWork:
             return Again(5.0)
         self._links.forget(definition.uuid)
         self._disks.pop(definition.uuid, None)
+        self._owners.pop(definition.uuid, None)
         return None
 
     async def _list(self, key: Key, pool: Obj[Any, Any], host: str) -> None:
         definition = pool_definition(pool, self._services.installation)
         known = self._disks.get(definition.uuid, (0.0, None))[1]
+        owners = frozenset(o.uid for kind in ("Volume", "Template", "Snapshot") for o in self._services.cache.all(kind))
         alarm = asyncio.get_running_loop().call_later(
             SILENT + PER_DISK / 10 * len(known or ()), self._suspect, key, definition.uuid
         )
@@ -170,6 +181,7 @@ class PoolWork:
         finally:
             alarm.cancel()
         self._disks[definition.uuid] = (time.monotonic(), disks)
+        self._owners[definition.uuid] = owners
         self._services.enqueue(key)
 
     def _suspect(self, key: Key, uuid: str) -> None:

@@ -9,7 +9,6 @@ from controllers.deletion import held_by_referrers, release_when_unreferenced
 from controllers.engine.base import Again, Key, Obj, Reconciler, Services, Turn, default_signal
 from controllers.fleet.base import Fleet
 from controllers.logic.capacity import pool_capacity, summarise
-from controllers.logic.reach import orphans
 from controllers.logic.rollup import EVERY, places_of_pool
 from controllers.poolwork import PoolWork
 from crds.capacity import Capacity
@@ -57,7 +56,7 @@ class StoragePoolReconciler(Reconciler[StoragePoolSpec, StoragePoolStatus]):
             changes |= {"capacity": capacity, "summary": summarise(capacity)}
         found = self._work.disks(turn, reaches)
         if found is not None:
-            lost, count = orphans(found, self._services.installations, self._services.cache)
+            lost, count = self._work.orphans(turn, found)
             changes |= {"orphans": lost, "orphan_count": count}
         turn.status = obj.status.model_copy(update={**changes, "volumes": len(here)})
         if turn.status.capacity != obj.status.capacity:
