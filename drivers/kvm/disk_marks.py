@@ -18,11 +18,16 @@ _READERS = 4
 
 @dataclass(frozen=True, slots=True)
 class DiskMarkRead:
-    """`there` without `mark`: unreadable, or (`foreign`) of a format version that is somebody else's (M3)."""
+    """`there` without `mark`: unreadable, or (`foreign`) of a format version that is somebody else's (M3).
+
+    `blank`: the file was created and never written, which is how a process that dies between the two leaves it. The
+    disk comes after its mark, so beside a blank one there is none; where there is one, the mark is unreadable (M2).
+    """
 
     there: bool = False
     mark: DiskMark | None = None
     foreign: bool = False
+    blank: bool = False
 
     @property
     def unreadable(self) -> bool:
@@ -30,6 +35,8 @@ class DiskMarkRead:
 
 
 def decode(content: bytes) -> DiskMarkRead:
+    if not content.strip(b"\0"):
+        return DiskMarkRead(there=True, blank=True)
     try:
         mark = marks.decode(content.decode())
     except (marks.Unreadable, UnicodeDecodeError):

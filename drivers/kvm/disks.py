@@ -49,8 +49,8 @@ class Disks:
             marks = disk_marks.read_many(raw, there, names.marks)
             facts = []
             for disk in sorted({*names.disks, *names.marks, *names.foreign}):
-                found = marks.get(disk, DiskMarkRead())
-                facts.append(_facts(disk, found, volumes.get(disk), users))
+                volume = volumes.get(disk)
+                facts.append(_facts(disk, _begun(marks.get(disk, DiskMarkRead()), volume), volume, users))
         return tuple(f for f in facts if f is not None)
 
     def observe(self, pool: PoolDefinition, disk: str) -> DiskFacts | None:
@@ -61,7 +61,7 @@ class Disks:
             return self._observe(raw, there, disk, users)
 
     def _observe(self, raw: Any, there: Any, disk: str, users: dict[str, tuple[str, ...]]) -> DiskFacts | None:
-        return _facts(disk, disk_marks.read(raw, there, disk), find_volume(there, disk), users)
+        return _facts(disk, *_find(raw, there, disk), users)
 
     # ---------------------------------------------------------------- making
 
@@ -73,7 +73,7 @@ class Disks:
         with self._connection.calling(f"{what} {disk} on pool {pool.name}") as raw:
             there = self._pools.active(raw, pool)
             refresh(there)
-            found, volume = disk_marks.read(raw, there, disk), find_volume(there, disk)
+            found, volume = _find(raw, there, disk)
             if found.there:
                 mark = disk_marks.require_ours(
                     self._connection.host, disk, found, wanted.mark.installation, wanted.mark.uid
@@ -209,8 +209,9 @@ class Disks:
         with self._connection.calling(f"delete disk {disk} on pool {pool.name}") as raw:
             there = self._pools.active(raw, pool)
             refresh(there)
-            found, volume = disk_marks.read(raw, there, disk), find_volume(there, disk)
+            found, volume = _find(raw, there, disk)
             if not found.there and volume is None:
+                delete_volume(there, disk + MARK)  # Only a blank one can be there.
                 return
             mark = disk_marks.require_ours(self._connection.host, disk, found, "", expected_uid)
             at = f"Host {self._connection.host}: disk {disk} on pool {pool.name}"
@@ -252,6 +253,17 @@ def delete_volume(there: Any, name: str) -> None:
     except libvirt.libvirtError as error:
         if not is_absent(error):
             raise
+
+
+def _find(raw: Any, there: Any, disk: str) -> tuple[DiskMarkRead, Any | None]:
+    """The disk's mark and its volume."""
+    volume = find_volume(there, disk)
+    return _begun(disk_marks.read(raw, there, disk), volume), volume
+
+
+def _begun(found: DiskMarkRead, volume: Any | None) -> DiskMarkRead:
+    """A blank mark without its disk is no mark: whoever was about to write it died, and the next one does."""
+    return DiskMarkRead() if found.blank and volume is None else found
 
 
 def _format_of(volume: Any) -> str:

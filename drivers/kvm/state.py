@@ -46,7 +46,7 @@ _OFF = {
 
 
 def power_and_why(state: int, reason: int) -> tuple[Power, Why]:
-    power = _POWER.get(state, Power.OFF)
+    power = _POWER.get(state, Power.RUNNING)  # An unknown state is not one that lets another copy start.
     if power is Power.RUNNING:
         return power, _RUNNING.get(reason, Why.UNKNOWN)
     if power is Power.PAUSED:
