@@ -116,7 +116,12 @@ def observe_instance(connection: Connection, cache: DomainCache, uuid: str) -> I
         domain = lookup(raw, uuid)
         if domain is None:
             return None
-        state, reason = domain.state()
+        try:
+            state, reason = domain.state()
+        except libvirt.libvirtError as error:
+            if is_absent(error):
+                return None  # It went meanwhile.
+            raise
         facts = _facts_or_gone(connection.host, domain, {"state.state": state, "state.reason": reason}, cache)
         if facts is not None and facts.power in (Power.RUNNING, Power.PAUSED) and is_migrating(domain):
             return replace(facts, why=Why.MIGRATING)
