@@ -189,12 +189,15 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
 
     async def _pools(self, turn: TemplateTurn) -> tuple[PoolCopy, ...]:
         asked = self._asked_pools(turn.obj)
-        kept = {c.pool for c in turn.status.pools if c.state == "Ready"}
+        known = {c.pool: c for c in turn.status.pools}
         copies: list[PoolCopy] = []
         work: list[tuple[PoolObj, LongWork]] = []
-        for name in sorted(asked | kept):
+        for name in sorted(asked | set(known)):
             pool = self._services.cache.get("StoragePool", "", name)
             if pool is None or pool.deleting:
+                continue
+            if name not in asked and known[name].state != "Ready":
+                copies += await self._not_asked(turn, pool, known[name])
                 continue
             copy, start = await self._on_pool(turn, pool, looked_at=name in asked)
             copies.append(copy)
@@ -255,7 +258,26 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
                 return PoolCopy(pool=pool.name, state="Pending", message=text), None
             return PoolCopy(pool=pool.name, state="Copying"), self._images.copy(turn.obj, store, pool)
         except (Refused, DriverError) as error:
+            if had is not None and had.state == "Ready":
+                return had, None  # It could not be looked at, and lies there until somebody has.
             return PoolCopy(pool=pool.name, state="Pending", message=words(error)), None
+
+    async def _not_asked(self, turn: TemplateTurn, pool: PoolObj, had: PoolCopy) -> list[PoolCopy]:
+        """A copy that was begun and that nobody waits for any more: whole, it is a cached one; half, it goes. It is
+        forgotten only when nothing of it lies there."""
+        job = self._jobs.get(_job(turn.obj, pool))
+        if turn.paused or (job is not None and job.running):
+            return [had]
+        try:
+            facts = self._jobs.collect(_job(turn.obj, pool)) if job is not None else None
+            facts = facts or await self._images.ready_on(pool, turn.obj)
+            if facts is None:
+                await self._images.drop(pool, turn.obj)
+                return []
+        except (Refused, DriverError) as error:
+            return [had.model_copy(update={"message": words(error)})]
+        now = self._services.now()
+        return [PoolCopy(pool=pool.name, state="Ready", percent=100, bytes=facts.allocated, finished_at=now)]
 
     async def _source_for(self, turn: TemplateTurn, pool: PoolObj) -> PoolObj | None:
         """A store near the pool whose copy is really there. One that has lost it is taken off the status, and fetches
