@@ -13,6 +13,9 @@ from crds.base import ALLOW_DELETION, FINALIZER, PAUSED, Kind
 #: Conditions that only the engine sets; they never outlive the turn that set them.
 ENGINE_OWNED = frozenset({"Stalled", "ReconciliationPaused"})
 
+_CRD_AGAIN = 10.0
+"""Seconds until a CRD that goes is asked again: its annotation wakes nobody."""
+
 _turn: ContextVar["LiveTurn | None"] = ContextVar("turn", default=None)
 
 
@@ -85,16 +88,24 @@ class LiveTurn:
             await self._writer.remove_finalizer(self.obj)
         self.released = True
 
-    async def may_destroy(self) -> None:
-        if self._crd_stays:
-            return
+    async def let_go_when_orphaned(self) -> None:
+        """N4: of a deletion the CRD is asked first, whatever else the object would wait for. One that goes with the
+        annotation `orphan` lets its objects go at once, paused ones too: nothing of the platform is touched by it.
+        Raises Released then."""
         going, orphans = await self._crd_state(self.obj.key.kind)
         if not going:
             self._crd_stays = True
-            return
-        if orphans:
-            await self.release()
+        elif orphans:
+            if FINALIZER in self.obj.finalizers:
+                await self._writer.remove_finalizer(self.obj)
+            self.released = True
             raise Released
+
+    async def may_destroy(self) -> None:
+        if not self._crd_stays:
+            await self.let_go_when_orphaned()
+        if self._crd_stays:
+            return
         crd = self._kind.crd_name
         raise Refused(
             "CRDTerminating",
@@ -103,6 +114,7 @@ class LiveTurn:
             f"kubectl annotate crd {crd} {ALLOW_DELETION}=orphan --overwrite",
             type_="Deleting",
             status="True",
+            after=_CRD_AGAIN,
         )
 
     def event(self, reason: str, note: str, *, warning: bool = False) -> None:

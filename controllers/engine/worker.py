@@ -119,6 +119,8 @@ class Worker:
         error: Exception | None = None
         again = None
         try:
+            if turn.obj.deleting:
+                await turn.let_go_when_orphaned()
             self._check(turn.obj)
             again = await self._reconcilers[turn.obj.key.kind].reconcile(turn)
         except Exception as raised:
