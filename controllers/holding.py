@@ -11,7 +11,7 @@ from controllers.engine.base import Obj, Services
 from controllers.fleet.base import Fleet
 from controllers.logic.attachments import Claimant, grant
 from controllers.logic.pool import hosts_in_scope
-from controllers.logic.volumes import VolumeObj, volume_uuid
+from controllers.logic.volumes import VolumeObj, made_by, volume_uuid
 from crds.volume import Attachment, VolumeStatus
 from drivers.base import InstanceFacts, Power
 
@@ -189,8 +189,7 @@ def _uses(facts: InstanceFacts, disk: str) -> bool:
 def _declares(instance: Obj[Any, Any], obj: VolumeObj) -> bool:
     if instance.deleting or instance.problem:
         return False
-    made = obj.spec.made_by
-    mine = made is not None and made.uid == instance.uid
+    mine = made_by(obj, instance)
     managed = {f"{instance.name}-{v.name}" for v in instance.spec.volumes if v.type == "Managed"}
     named = {v.volume.volume_ref.name for v in instance.spec.volumes if v.volume}
     return (mine and obj.name in managed) or obj.name in named

@@ -12,7 +12,7 @@ from controllers.instances.work import Work
 from controllers.logic import devices
 from controllers.logic.pool import pool_uuid
 from controllers.logic.visibility import visible
-from controllers.logic.volumes import volume_uuid
+from controllers.logic.volumes import made_by, volume_uuid
 from controllers.placement.requests import resources
 from crds.instance import InstanceSpec, InstanceVolume
 from crds.instancestatus import VolumeState
@@ -137,8 +137,7 @@ def _disk(work: Work, entry: InstanceVolume, slot: int, order: int) -> Entry:
 
 
 def _not_ours(work: Work, entry: InstanceVolume, volume: Obj[Any, Any], field: str) -> tuple[str, str] | None:
-    made_by = volume.spec.made_by
-    if entry.type == "Managed" and (made_by is None or made_by.uid != work.obj.uid):
+    if entry.type == "Managed" and not made_by(volume, work.obj):
         return (
             "VolumeNameTaken",
             (

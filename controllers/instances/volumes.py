@@ -11,6 +11,7 @@ from controllers.engine.base import Refused
 from controllers.instances import shape
 from controllers.instances.work import Work
 from controllers.logic import identity
+from controllers.logic.volumes import made_by
 from controllers.placement.base import Decision
 from crds.base import ADOPT, API_VERSION, FINALIZER, GROUP, VERSION, format_quantity
 from crds.instance import InstanceVolume, ManagedVolume
@@ -109,7 +110,7 @@ async def carry_over(work: Work) -> None:
         managed = entry.managed
         if managed is None or volume is None or volume.deleting:
             continue
-        if volume.spec.made_by is None or volume.spec.made_by.uid != work.obj.uid:
+        if not made_by(volume, work.obj):
             continue
         patch: dict[str, Any] = {}
         if managed.size is not None and managed.size > (volume.spec.size or volume.status.size or 0):
@@ -141,7 +142,7 @@ def _made(work: Work) -> list[Any]:
     return [
         v
         for v in work.cache.referrers(work.obj.key, "Volume")
-        if v.spec.made_by and v.spec.made_by.uid == work.obj.uid and not v.deleting
+        if not v.problem and not v.deleting and made_by(v, work.obj)
     ]
 
 
@@ -151,5 +152,5 @@ async def delete_made(work: Work) -> None:
         if entry.managed is None or entry.managed.deletion_policy != "Delete":
             continue
         volume = work.cache.get("Volume", work.obj.namespace, shape.volume_name(work.obj.name, entry))
-        if volume and volume.spec.made_by and volume.spec.made_by.uid == work.obj.uid and not volume.deleting:
+        if volume and not volume.problem and not volume.deleting and made_by(volume, work.obj):
             await work.tools.services.api.delete("Volume", volume.namespace, volume.name, volume.uid)

@@ -4,9 +4,10 @@ Used by the Volume kind, and by whoever has to name a Volume's disk.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from controllers.engine.base import Obj
-from controllers.logic.identity import object_uuid
+from controllers.logic.identity import managed_volume_uuid, object_uuid
 from crds.base import ADOPT, IGNORE_ORPHAN
 from crds.volume import VolumeSpec, VolumeStatus
 from drivers.marks import DiskMark
@@ -39,6 +40,19 @@ def volume_uuid(obj: VolumeObj) -> str:
         return obj.status.uuid
     adopted = adoption(obj)
     return adopted.uuid if adopted else object_uuid(None, obj.uid)
+
+
+def made_by(volume: VolumeObj, instance: Obj[Any, Any]) -> bool:
+    """Whether the instance made that Volume, or adopted the machine for which it was made (N2, I2): spec.madeBy is
+    immutable and names the uid of an object that is gone, but its UUID derives from the machine's."""
+    made = volume.spec.made_by
+    if made is None or volume.namespace != instance.namespace:
+        return False
+    machine = instance.spec.uuid or instance.status.uuid
+    prefix = f"{instance.name}-"
+    if made.uid == instance.uid or made.name != instance.name or not machine or not volume.name.startswith(prefix):
+        return made.uid == instance.uid
+    return volume_uuid(volume) == managed_volume_uuid(machine, volume.name.removeprefix(prefix))
 
 
 def may_take(obj: VolumeObj, mark: DiskMark) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from drivers.base import Power, Why
 from drivers.marks import InstanceMark, decode
 from tests.engine.harness import until
-from tests.instances.cloud import Cloud, nic, other
+from tests.instances.cloud import Cloud, managed, nic, other
 
 
 def _mark(cloud: Cloud, uuid: str) -> InstanceMark:
@@ -261,6 +261,37 @@ async def test_n2_an_orphan_of_its_name_is_waited_for_and_adopted(cloud: Cloud) 
     await cloud.delete()
     await cloud.gone()
     assert cloud.faults.domains() == ()
+
+
+async def test_n2_an_adopting_instance_has_the_volume_objects_that_are_there_still(cloud: Cloud) -> None:
+    uuid = await cloud.make(volumes=[managed("root")])
+    await cloud.ready()
+    volume = (await cloud.get("web-1-root", "Volume"))["metadata"]["uid"]
+    await cloud.operator_stops()
+    await cloud.api.patch("Instance", "web-1", {"metadata": {"finalizers": None}}, namespace="team-a")
+    await cloud.delete()
+    await cloud.gone()
+    await cloud.operator_starts()
+    await cloud.make(volumes=[managed("root")], annotations={"stratiform.dev/adopt": uuid})
+    await cloud.ready()
+    assert (await cloud.get("web-1-root", "Volume"))["metadata"]["uid"] == volume
+    made = await cloud.get()
+
+    async def holds() -> bool:
+        held = (await cloud.get("web-1-root", "Volume"))["status"].get("attachments", ())
+        return [a["uid"] for a in held] == [made["metadata"]["uid"]]
+
+    await until(holds, 10.0, what="held by the one that adopted")
+    await cloud.change(volumes=[managed("root", "2Gi")])
+    await until(lambda: _grown(cloud), 10.0, what="grown with its entry")
+    await cloud.delete()
+    await cloud.gone()
+    await cloud.gone("web-1-root", "Volume")
+    assert cloud.faults.domains() == ()
+
+
+async def _grown(cloud: Cloud) -> bool:
+    return bool((await cloud.get("web-1-root", "Volume"))["status"].get("size") == "2Gi")
 
 
 async def test_n2_m4_an_adopted_machine_is_known_again_after_the_status_was_lost(cloud: Cloud) -> None:
