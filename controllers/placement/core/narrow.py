@@ -1,0 +1,125 @@
+"""What one instance adds to its shape: a pin, starts that failed, required and preferred (anti-)affinity, its last
+host. Works on a copy of the shape's scores, and only where there is something to add.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from controllers.placement.core.asks import Ask, TermWant
+from controllers.placement.core.evaluation import FITS, NEVER, Evaluation
+from controllers.placement.core.hosts import Floats, Hosts, Rows
+from controllers.placement.core.terms import Domains, Term, Terms
+from controllers.placement.core.weighers import LAST_HOST, PREFERRED
+
+SAMPLED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """Hosts that the shape lets through and this instance does not."""
+
+    reason: str
+    count: int
+    rows: tuple[int, ...]
+    text: str
+
+
+@dataclass(slots=True)
+class Narrowed:
+    score: Floats
+    """The evaluation's own while `mine` is False: not to be written."""
+    mine: bool = False
+    lost: list[Out] = field(default_factory=list)
+    preferred: Floats | None = None
+    """What the last host and preferred terms added to the score."""
+
+    def own(self) -> Floats:
+        if not self.mine:
+            self.score, self.mine = self.score.copy(), True
+        return self.score
+
+    def lose(self, reason: str, rows: Rows, text: str) -> None:
+        score = self.own()
+        if not len(rows):
+            return
+        fitted = rows[score[rows] > FITS]
+        score[rows] = NEVER
+        if len(fitted):
+            self.lost.append(Out(reason, len(fitted), tuple(fitted[:SAMPLED].tolist()), text))
+
+
+def narrow(ask: Ask, view: Evaluation, terms: Terms) -> Narrowed:
+    """Pure: neither evaluation nor terms are changed."""
+    found = Narrowed(view.score)
+    hosts = view.hosts
+    if ask.pinned:
+        others = np.ones(hosts.size, np.bool_)
+        row = hosts.row(ask.pinned)
+        if row >= 0:
+            others[row] = False
+        found.lose("NotPinnedHost", np.flatnonzero(others), f"is not the pinned host {ask.pinned}")
+    if ask.avoid:
+        rows = np.array([r for r in map(hosts.row, sorted(ask.avoid)) if r >= 0], np.intp)
+        found.lose("FailedToStart", rows, "just failed to start it")
+    for want in ask.terms:
+        if not want.weight:
+            _require(found, hosts, want, terms.term(want.key))
+    for term in terms.matching(ask.shape.namespace, ask.labels):
+        if term.carriers.size:
+            text = f"already holds one whose antiAffinity {term.key} this one matches"
+            found.lose("Affinity", _inside(hosts, term.carriers, term.key.topology), text)
+    _prefer(found, ask, hosts, terms)
+    return found
+
+
+def _require(found: Narrowed, hosts: Hosts, want: TermWant, term: Term) -> None:
+    if want.anti:
+        if term.members.size:
+            text = f"already holds a member of antiAffinity {want.key}"
+            found.lose("Affinity", _inside(hosts, term.members, want.key.topology), text)
+    elif term.members.size:
+        outside = np.ones(hosts.size, np.bool_)
+        outside[_inside(hosts, term.members, want.key.topology)] = False
+        text = f"is not where a member of affinity {want.key} runs"
+        found.lose("Affinity", np.flatnonzero(outside), text)
+
+
+def _inside(hosts: Hosts, domains: Domains, topology: str) -> Rows:
+    """Rows in any of the domains. Number -1, not known, is filed last and never inside."""
+    if topology == "Host":
+        return domains.ids
+    flags = np.zeros(hosts.domain_count(topology) + 1, np.bool_)
+    flags[domains.ids] = True
+    flags[-1] = False
+    return np.flatnonzero(flags.take(hosts.domains(topology)[: hosts.size]))
+
+
+def _prefer(found: Narrowed, ask: Ask, hosts: Hosts, terms: Terms) -> None:
+    row = hosts.row(ask.prefer) if ask.prefer else -1
+    wants = [(want, terms.term(want.key).members) for want in ask.terms if want.weight]
+    wants = [(want, members) for want, members in wants if members.size]
+    if row < 0 and not wants:
+        return
+    found.preferred = _bonus(hosts, wants, len(found.score))
+    if row >= 0:
+        found.preferred[row] += np.float32(LAST_HOST[hosts.policy[row]])
+    score = found.own()
+    score += found.preferred
+
+
+def _bonus(hosts: Hosts, wants: Iterable[tuple[TermWant, Domains]], capacity: int) -> Floats:
+    """Of all preferred terms: the second member of a domain says less than the first."""
+    total = np.zeros(capacity, np.float32)
+    for want, members in wants:
+        sign = -1.0 if want.anti else 1.0
+        worth = np.float32(sign * PREFERRED * want.weight / 100) * members.times / (members.times + 1)
+        if want.key.topology == "Host":
+            total[members.ids] += worth
+            continue
+        table = np.zeros(hosts.domain_count(want.key.topology) + 1, np.float32)
+        table[members.ids] = worth
+        table[-1] = 0.0
+        total[: hosts.size] += table.take(hosts.domains(want.key.topology)[: hosts.size])
+    return total
