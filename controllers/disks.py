@@ -254,7 +254,8 @@ class DiskWork(DiskCalls):
                 "it "
                 "cannot be taken here.",
             )
-        if mark.uid != obj.uid and mark.state is not DiskState.RETAINED:
+        orphan = may_take(obj, mark) and self._services.cache.by_uid(mark.uid) is None
+        if mark.uid != obj.uid and mark.state is not DiskState.RETAINED and not orphan:
             raise Refused("UUIDTaken", f"spec.uuid: disk {found.disk} is not retained: Volume {mark.name} has it.")
         return await self._remark(obj, pool, found, mark)
 

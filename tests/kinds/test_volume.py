@@ -15,6 +15,15 @@ def mark_of(text: str) -> DiskMark:
     return mark
 
 
+def lose_object(cloud: SimCloud, name: str) -> None:
+    """Removed behind the operator's back: the disk stays."""
+    cloud.api.annotate("Volume", name, "stratiform.dev/paused=true")
+    cloud.api.delete("Volume", name)
+    patch = ("--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    cloud.api.kubectl.run("patch", "volume", name, "-n", cloud.namespace, *patch)
+    cloud.api.await_gone("Volume", name)
+
+
 # ------------------------------------------------------------ made
 
 
@@ -203,13 +212,7 @@ def test_n2_an_orphan_of_its_name_is_waited_for_adopted_or_ignored(cloud: SimClo
         cloud.api.await_condition("Volume", name)
     orphans = {name: cloud.status("Volume", name)["uuid"] for name in ("data", "other")}
     for name in orphans:
-        # Removed behind the operator's back: the disks stay.
-        cloud.api.annotate("Volume", name, "stratiform.dev/paused=true")
-        cloud.api.delete("Volume", name)
-        cloud.api.kubectl.run(
-            "patch", "volume", name, "-n", cloud.namespace, "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
-        )
-        cloud.api.await_gone("Volume", name)
+        lose_object(cloud, name)
     until(
         lambda: cloud.status("StoragePool", cloud.pool).get("orphanCount") == 2,
         120,
@@ -258,6 +261,27 @@ def test_d3_a_retained_disk_is_taken_again_by_its_namespace_only(cloud: SimCloud
     status = cloud.status("Volume", "again")
     assert (status["size"], status["madeFrom"]["name"], cloud.disk("again")) == ("2Gi", "data", disk)
     assert mark_of(cloud.disks()[disk].mark).state is DiskState.READY
+
+
+def test_n3_after_a_rebuild_an_existing_disk_is_taken_by_the_volume_of_its_name_only(cloud: SimCloud) -> None:
+    cloud.build(hosts=1)
+    cloud.volume("data", "2Gi", deletionPolicy="Retain")
+    cloud.api.await_condition("Volume", "data")
+    kept = cloud.status("Volume", "data")["uuid"]
+    cloud.api.delete("Volume", "data")
+    cloud.api.await_gone("Volume", "data")
+    source = {"type": "Existing", "existing": {"storagePoolRef": {"name": cloud.pool}}}
+    cloud.volume("again", None, uuid=kept, source=source, storagePoolRef=None)
+    cloud.api.await_condition("Volume", "again")
+    disk = cloud.disk("again")
+    lose_object(cloud, "again")
+    cloud.volume("other", None, uuid=kept, source=source, storagePoolRef=None)
+    assert "Volume again has it" in cloud.message("Volume", "other", "UUIDTaken")
+    cloud.api.delete("Volume", "other")
+    cloud.api.await_gone("Volume", "other")
+    cloud.volume("again", None, uuid=kept, source=source, storagePoolRef=None)
+    cloud.api.await_condition("Volume", "again")
+    assert cloud.disk("again") == disk
 
 
 def test_a_deleted_volumes_disk_goes_and_waits_for_its_pool(cloud: SimCloud) -> None:
