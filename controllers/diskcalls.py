@@ -47,6 +47,11 @@ class DiskCalls:
             return False
         return True
 
+    def lost_with(self, pool: PoolObj) -> str:
+        """H1: the Host, validly out of service, that the pool is local to: what lies there is gone. "" for no such."""
+        ref = pool.spec.scope.host_ref if pool.spec.scope.type == "Host" else None
+        return ref.name if ref is not None and self._fleet.out_of_service(ref.name) is not None else ""
+
     def definition(self, pool: PoolObj) -> PoolDefinition:
         return pool_definition(pool, self._services.installation)
 

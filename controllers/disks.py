@@ -187,6 +187,8 @@ class DiskWork(DiskCalls):
         found: list[tuple[PoolObj, DiskFacts]] = []
         silent: list[str] = []
         for pool in self._pools_of_zone(obj.spec.zone_ref.name):
+            if self.lost_with(pool):
+                continue
             if not self.reachable(pool):
                 silent.append(pool.name)
                 continue

@@ -128,6 +128,8 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         found = judge_declaration(asked.declared_at, last, self._services.now(), was_ahead=was_ahead)
         self._fleet.declare(obj.name, found.valid)
         await self._fleet.contacts.settle(obj.name)
+        if (found.valid is None) == turn.obj.is_true("OutOfService"):
+            self._wake_local_volumes(obj.name)
         if found.valid and self._fleet.out_of_service(obj.name) is None:
             found = judge_declaration(asked.declared_at, asked.declared_at, self._services.now())
         if found.valid:
@@ -327,6 +329,13 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
             return None
 
         return undo
+
+    def _wake_local_volumes(self, host: str) -> None:
+        """H1: what lies on pools that are local to the host is lost, or is there again."""
+        for pool in self._cache.all("StoragePool"):
+            ref = None if pool.problem else pool.spec.scope.host_ref
+            for volume in self._cache.referrers(pool.key, "Volume") if ref and ref.name == host else ():
+                self._services.enqueue(volume.key, after=0.5)
 
     def _wake_ancestors(self, obj: HostObj) -> None:
         for key in ancestors(self._cache, obj):

@@ -203,10 +203,11 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         """D2: a disk that was ready and is not there is Lost; it is never made again."""
         obj, disk = turn.obj, turn.status.disk
         assert disk is not None
+        pool = self._disk_pool(disk)
+        self._check_host(pool, f"{turn.status.uuid}-{disk.n}")
         fresh = time.monotonic() - self._verified.get(obj.uid, -VERIFY_EVERY) < VERIFY_EVERY
         if fresh and obj.is_true("Ready"):
             return True
-        pool = self._disk_pool(disk)
         if obj.is_true("Ready") and pool.is_true("Ready") and not self._disks.reachable(pool):
             return False
         name = f"{turn.status.uuid}-{disk.n}"
@@ -230,6 +231,17 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         self._verified[obj.uid] = time.monotonic()
         turn.status = turn.status.model_copy(update={"size": facts.size or turn.status.size, "used": _rounded(facts)})
         return True
+
+    def _check_host(self, pool: Obj[Any, Any], name: str) -> None:
+        """H1: Lost with the host that had it."""
+        host = self._disks.lost_with(pool)
+        if host:
+            raise Refused(
+                "Lost",
+                f"Disk {name} lies on {pool.key}, which is local to Host {host}, and that is declared out of service: "
+                "the disk is gone with it. Delete this Volume, or bring the host back with its disks.",
+                after=RIVALS,
+            )
 
     async def _grow(self, turn: VolumeTurn) -> None:
         """Through the guests that run on it, else on the pool."""
@@ -302,7 +314,9 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
             await self._dispose_copy(turn, where, facts.mark.uuid, Disk(pool=where.name, n=facts.mark.n))
 
     async def _dispose_copy(self, turn: VolumeTurn, pool: Obj[Any, Any], uuid: str, copy: Disk) -> None:
-        """D1: not before it is known that nobody has it."""
+        """D1: not before it is known that nobody has it. Of what is lost with its host nothing is left to wait for."""
+        if self._disks.lost_with(pool):
+            return
         status = turn.status.model_copy(update={"disk": copy, "uuid": uuid})
         hindrance = self._holding.hindrance(turn.obj, status)
         if hindrance:

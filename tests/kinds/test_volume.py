@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from drivers.marks import DiskMark, DiskState, decode, encode
 from lab.operator import Operator
@@ -296,6 +297,25 @@ def test_a_deleted_volumes_disk_goes_and_waits_for_its_pool(cloud: SimCloud) -> 
     cloud.faults.return_host(cloud.hosts[0])
     cloud.api.await_gone("Volume", "data")
     assert cloud.disks() == {}
+
+
+def test_h1_a_volume_on_a_local_pool_of_a_host_out_of_service_is_lost_and_may_go(cloud: SimCloud) -> None:
+    cloud.build()
+    lost, local = cloud.hosts[0], cloud.name("local")
+    cloud.api.apply(cloud.pool_manifest(local, scope={"type": "Host", "hostRef": {"name": lost}}))
+    cloud.until_reached("StoragePool", local, 1)
+    cloud.volume("data", storagePoolRef={"name": local})
+    cloud.volume("shared")
+    cloud.api.await_condition("Volume", "data")
+    cloud.api.await_condition("Volume", "shared")
+    cloud.faults.lose_host(lost, power_loss=True)
+    cloud.api.await_condition("Host", lost, status="False")
+    declared = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    cloud.api.patch("Host", lost, {"outOfService": {"declaredAt": declared}})
+    assert lost in cloud.message("Volume", "data", "Lost")
+    assert cloud.api.condition("Volume", "shared", "Ready")["status"] == "True"
+    cloud.api.delete("Volume", "data")
+    cloud.api.await_gone("Volume", "data", 15)
 
 
 def test_a_volume_that_was_never_made_goes_at_once(cloud: SimCloud) -> None:
