@@ -5,6 +5,7 @@ translates errors and notices the break. Opening goes through a thread because l
 """
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from drivers.kvm import events, sockets
 from drivers.kvm.credentials import Endpoint, PrivateDirectory, parse
 from drivers.kvm.failure import translated
 
+KNOCK_SECONDS = 5.0
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 2, 3
 """A silent peer breaks the connection after (count + 1) × seconds: 8 s, measured."""
 
@@ -86,12 +88,14 @@ class Connection:
             if self._closed_once:
                 return
             self._closed_once = True
-        ending = threading.Thread(target=self._end, name=f"libvirt-close-{self.host}", daemon=True)
-        ending.start()
-        ending.join(1.0)
+        # First the socket, then libvirt's own closing, whose calls then fail at once. Asked the other way round, a
+        # libvirtd that is slow just then takes the callbacks away twice and crashes (9.0; seen).
         sockets.shut(self._sockets)
         sockets.end_children_of(self._directory.path)
         self._directory.remove()
+        ending = threading.Thread(target=self._end, name=f"libvirt-close-{self.host}", daemon=True)
+        ending.start()
+        ending.join(1.0)
 
     def _end(self) -> None:
         for call in self._on_end:
@@ -136,6 +140,7 @@ class _Attempt:
         self._done = threading.Event()
         self._raw: Any = None
         self._error: libvirt.libvirtError | None = None
+        self._words = ""
 
     def run(self, timeout: float) -> Connection:
         threading.Thread(target=self._open, name=f"libvirt-open-{self._connection.host}", daemon=True).start()
@@ -147,11 +152,12 @@ class _Attempt:
         if self._abandoned:
             sockets.shut(names)
             sockets.end_children_of(self._directory.path)
+            self._directory.remove()
             raise Unreachable(
                 f"Host {self._connection.host}: {self._connection.uri} did not answer within {timeout:.0f} s"
             )
         if self._error is not None:
-            raise _refused(self._connection, self._error) from self._error
+            raise _refused(self._connection, self._error, self._words) from self._error
         return Connection(self._connection.host, self._raw, names, self._directory)
 
     def _new_sockets(self) -> frozenset[str]:
@@ -163,7 +169,7 @@ class _Attempt:
         try:
             raw = libvirt.open(self._directory.uri)
         except libvirt.libvirtError as error:
-            self._error = error
+            self._error, self._words = error, self._directory.ssh_said()
         else:
             self._raw = raw
         self._directory.remove()
@@ -191,6 +197,7 @@ def connect(connection: LibvirtConnection, timeout: float) -> Connection:
             f"Host {connection.host}: spec.connection.libvirt.uri: {endpoint.host!r} does not resolve to an address "
             f"({error.strerror}); check the name or write the address"
         ) from error
+    _knock(connection, endpoint, min(timeout, KNOCK_SECONDS))
     with _opening_guard:
         turn = _opening.setdefault((endpoint.host, endpoint.port), threading.Lock())
     # One attempt per end-point at a time, so that its socket is known by being new.
@@ -210,13 +217,25 @@ def connect(connection: LibvirtConnection, timeout: float) -> Connection:
     return opened
 
 
+def _knock(connection: LibvirtConnection, endpoint: Endpoint, timeout: float) -> None:
+    """Whether something takes TCP connections there, before a thread and credentials are spent on it: libvirt's own
+    connect to a silent address lasts two minutes and cannot be ended. Raises Unreachable."""
+    try:
+        socket.create_connection((endpoint.host, endpoint.port), timeout).close()
+    except OSError as error:
+        raise Unreachable(
+            f"Host {connection.host}: {connection.uri}: no connection to {endpoint.host} port {endpoint.port}: "
+            f"{error.strerror or error}"
+        ) from error
+
+
 _CERTIFICATE_WORDS = ("certificate", "TLS confirmation", "TLS handshake", "x509", "does not match the hostname")
 _SSH_WORDS = ("Host key verification failed", "Permission denied", "REMOTE HOST IDENTIFICATION HAS CHANGED")
 
 
-def _refused(connection: LibvirtConnection, error: libvirt.libvirtError) -> DriverError:
+def _refused(connection: LibvirtConnection, error: libvirt.libvirtError, said: str) -> DriverError:
     """Opening has no codes for what went wrong with certificates and keys: here the words decide."""
-    text = (error.get_error_message() or str(error)).strip()
+    text = said or (error.get_error_message() or str(error)).strip()
     at = f"Host {connection.host}: {connection.uri}"
     if any(word in text for word in _CERTIFICATE_WORDS):
         return AuthenticationFailed(

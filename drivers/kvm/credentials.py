@@ -26,11 +26,13 @@ class Endpoint:
     path: str
 
 
+_PREFIX = "stratiform-libvirt-"
 _PORTS = {"tls": 16514, "tcp": 16509, "ssh": 22}
 
 _SSH = """#!/bin/sh
 exec ssh -F /dev/null -o UserKnownHostsFile={known} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes \\
-  -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3 "$@"
+  -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3 "$@" \\
+  2>>{errors}
 """
 
 
@@ -60,11 +62,26 @@ def parse(connection: LibvirtConnection) -> Endpoint:
     return Endpoint(transport, host, port, parts.username or "", "/system")
 
 
+def _own_folder() -> Path:
+    """This process's folder, made at first use, when those of processes that died with a key on disk are removed."""
+    folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}"
+    if folder.exists():
+        return folder
+    for left in folder.parent.glob(f"{_PREFIX}*"):
+        pid = left.name.removeprefix(_PREFIX)
+        if left.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise OSError(f"{folder} belongs to somebody else")
+    return folder
+
+
 class PrivateDirectory:
     """A directory of mode 0700 that holds one attempt's credentials, and the URI that points into it."""
 
     def __init__(self, connection: LibvirtConnection, endpoint: Endpoint) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="stratiform-"))
+        self.path = Path(tempfile.mkdtemp(dir=_own_folder()))
         try:
             self.uri = self._uri(connection, endpoint)
         except OSError:
@@ -74,6 +91,13 @@ class PrivateDirectory:
     def remove(self) -> None:
         """Idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def ssh_said(self) -> str:
+        """ssh's own words: libvirt passes them on only sometimes. "" for other transports, and once removed."""
+        try:
+            return " ".join((self.path / "stderr").read_text(errors="replace").split())[-500:]
+        except OSError:
+            return ""
 
     def _uri(self, connection: LibvirtConnection, endpoint: Endpoint) -> str:
         user = f"{quote(endpoint.user)}@" if endpoint.user else ""
@@ -87,7 +111,7 @@ class PrivateDirectory:
         if connection.ssh is not None and endpoint.transport == "ssh":
             key = self._write("key", connection.ssh.private_key.rstrip("\n") + "\n")
             known = self._write("known_hosts", connection.ssh.known_hosts.rstrip("\n") + "\n")
-            wrapper = self._write("ssh", _SSH.format(known=known), 0o700)
+            wrapper = self._write("ssh", _SSH.format(known=known, errors=self.path / "stderr"), 0o700)
             return f"{base}?keyfile={quote(str(key))}&command={quote(str(wrapper))}&no_tty=1"
         return base
 

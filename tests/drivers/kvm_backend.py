@@ -7,6 +7,7 @@ folder. Each pool is a folder of its own on that server.
 import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from drivers.base import LibvirtConnection, NFSSource, PoolDefinition, TLSMaterial
 from drivers.kvm.events import ensure_loop
 from drivers.kvm.mark_xml import NAMESPACE, PREFIX
+from lab.errors import LabError
 from lab.machines.lab import Machines
 from tests.drivers.backend import Backend
 from tests.drivers.builders import OURS
@@ -46,7 +48,13 @@ class KVMBackend(Backend):
     def break_connections(self, host: str) -> None:
         machine = self.lab.host(host)
         machine.kill_libvirtd()
-        machine.start_libvirtd()
+        # A libvirtd that is dead and not reaped yet passes for running and even takes connections: a first start may
+        # find nothing to do, and return while the last threads of the old one end.
+        deadline = time.monotonic() + 40
+        while machine.libvirtd_state() is None:
+            assert time.monotonic() < deadline, f"libvirtd of {host} does not start"
+            with contextlib.suppress(LabError):
+                machine.start_libvirtd(seconds=6)
 
     def make_unmarked(self, host: str, title: str) -> str:
         xml = (

@@ -1,5 +1,6 @@
 """Opening and losing a real connection: certificates, keys, silence. Needs the lab's hosts."""
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -53,15 +54,20 @@ def opened(wanted: LibvirtConnection) -> EndPoint:
     return open_endpoint(wanted, 10)
 
 
-def private_directories() -> set[Path]:
-    return set(Path("/tmp").glob("stratiform-*"))
+def keys_on_disk() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("stratiform-libvirt-*/*"))
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what other processes open meanwhile is not counted."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def test_tls_opens_and_leaves_no_key_on_disk(over_tls: LibvirtConnection) -> None:
-    before = private_directories()
     endpoint = opened(over_tls)
     assert endpoint.observe_host("node-1").hostname
-    assert private_directories() <= before
+    assert keys_on_disk() == set()
     endpoint.close()
 
 
@@ -113,14 +119,13 @@ def test_opening_a_frozen_host_gives_up_in_time_and_leaves_nothing(
     over_tls: LibvirtConnection, frozen: threading.Event
 ) -> None:
     frozen.set()
-    before = private_directories()
     began = time.monotonic()
     with pytest.raises(Unreachable, match="did not answer within 1 s"):
         open_endpoint(over_tls, 1)
     assert time.monotonic() - began < 3
     # The socket was shut under the stuck call: its thread ends although the host still stands still.
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("libvirt-open")])
-    assert private_directories() <= before
+    assert keys_on_disk() == set()
 
 
 def test_opening_a_frozen_host_over_ssh_gives_up_in_time(over_ssh: LibvirtConnection, frozen: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """What a libvirt URI may be. No host is asked."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -78,4 +79,14 @@ def test_secrets_are_in_no_repr() -> None:
     text = repr(connection("qemu+tls://node-1/system"))
     assert "key text" not in text
     assert "private text" not in text
-    assert not list(Path("/tmp").glob("stratiform-*/clientkey.pem"))
+
+
+def test_what_a_dead_process_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "stratiform-libvirt-999999999"
+    left.mkdir()
+    (left / "clientkey.pem").write_text("key")
+    wanted = connection("qemu+tls://node-1/system")
+    directory = PrivateDirectory(wanted, parse(wanted))
+    assert not left.exists()
+    directory.remove()
