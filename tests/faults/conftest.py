@@ -1,0 +1,33 @@
+"""The control plane of the API's faults: one for all of them, and a world behind a bad road for each file of tests."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from lab.controlplane import ControlPlane
+from tests.faults.apiworld import World, fresh_plane, world
+
+
+@pytest.fixture(scope="session")
+def api_plane() -> Iterator[ControlPlane]:
+    """Tests kill it, and delete kinds and namespaces on it, so no other tests share it."""
+    plane = fresh_plane(f"t-api{os.environ.get('STRATIFORM_LAB', '')[:6]}")
+    yield plane
+    plane.down()
+
+
+@pytest.fixture(scope="module")
+def shared_world(api_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(api_plane, tmp_path_factory.mktemp("world")) as found:
+        yield found
+
+
+@pytest.fixture
+def api(shared_world: World) -> Iterator[World]:
+    """The world, well at the test's beginning, and as declared at its end whatever the test did."""
+    shared_world.pod.until_ready()
+    yield shared_world
+    shared_world.proxy.clear()
+    shared_world.proxy.go_on()
+    shared_world.settle()
