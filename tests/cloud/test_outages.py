@@ -39,7 +39,6 @@ def test_a_frozen_libvirtd_makes_only_its_own_guests_wait(cloud: Cloud) -> None:
     cloud.machines.host("node-3").freeze_libvirtd()
     began = time.monotonic()
     try:
-        assert "node-3" in str(cloud.cluster.get("host", "node-3"))
         lost(cloud, "node-3", began)
         cloud.await_instance("sailor", "HostUnreachable", ready="False")
         before = cloud.runs("ashore")
@@ -106,15 +105,12 @@ def test_h1_what_a_host_out_of_service_held_runs_elsewhere_exactly_once(cloud: C
     assert after["placement"]["sequence"] > before["placement"]["sequence"]  # W1
     cloud.await_instance("mate")
     assert cloud.hosts_of(uuid) == ["node-2"]
-    cloud.await_instance(
-        "sailor", ready="False", reason=cloud.cluster.condition("instance", "sailor", "Ready")["reason"]
-    )
+    assert cloud.cluster.condition("instance", "sailor", "Ready")["status"] == "False"  # Pinned to the dead host.
     host.revive()
-    ready = cloud.cluster.await_condition("host", "node-3")
+    cloud.cluster.await_condition("host", "node-3")
     assert uuid not in cloud.domains("node-3")  # Gone by the time that it is Ready (H1).
     assert cloud.hosts_of(uuid, "--state-running") == ["node-2"]
-    assert ready["status"] == "True"
-    void = cloud.cluster.condition("host", "node-3", "OutOfServiceVoid")
+    assert cloud.cluster.condition("host", "node-3", "OutOfServiceVoid")["reason"] == "HostAnswers"
     cloud.cluster.patch("host", "node-3", {"outOfService": None})
     cloud.await_instance("sailor")
-    assert void
+    assert cloud.cluster.condition("host", "node-3", "OutOfServiceVoid") == {}

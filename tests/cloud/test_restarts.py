@@ -78,4 +78,5 @@ def test_an_operator_killed_in_the_middle_of_a_creation_makes_nothing_twice(clou
     assert disks == [f"{cloud.volume_uuid('half-root')}-1"]
     assert cloud.shell("half", "cat /run/boots") == "1"
     cloud.cluster.remove("instance/half")
+    cloud.cluster.await_gone("volume", "half-root")
     assert {p.name for p in primary.iterdir()} == before
