@@ -313,7 +313,8 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         left = turn.status.instances or 0
         text = "takes nothing new and is empty" if left == 0 else (
             f"takes nothing new; {left} instance{'s' if left > 1 else ''} left: moving running guests away is not "
-            "supported by this version. Stop them, and they start elsewhere"
+            "supported by this version. Ask each of them for a Restart (spec.power), and it starts elsewhere; one that "
+            "is stopped is taken away by itself"
         )  # fmt: skip
         turn.conditions.set("Maintenance", "True", "Empty" if left == 0 else "DrainUnsupported", f"{text}.")
 

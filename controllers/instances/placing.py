@@ -2,6 +2,7 @@
 H1)."""
 
 from controllers.engine.base import Refused
+from controllers.instances import leaving
 from controllers.instances.identify import Marks, take_or_refuse
 from controllers.instances.work import Work
 from controllers.logic import location
@@ -33,6 +34,8 @@ async def find(work: Work, marks: Marks) -> None:
             raise Refused(reason, message, stalled=stalled)
         case location.Unseen(host):
             await _unseen(work, host)
+        case location.Lost(None) if leaving.homeless(work):
+            work.facts, work.seen = None, False
         case location.Lost(found):
             await _lost(work, marks, found)
         case location.Here(facts, stale):
@@ -221,6 +224,7 @@ async def settle_before_start(work: Work) -> dict[str, str]:
     elsewhere = work.tools.scheduler.decide(work.obj, avoid=work.memory.avoid | {host})
     work.tools.scheduler.forget(work.obj.uid)
     if not isinstance(elsewhere, Decision):
+        await leaving.leave(work)
         raise _no_host(work, elsewhere)
     if work.facts is not None:
         if ended_here(work.facts, work.placement.sequence):

@@ -140,7 +140,7 @@ def scheduled(work: Work) -> None:
     if conditions.is_set("Scheduled"):
         return
     if placement is None or placement.host is None:
-        conditions.set("Scheduled", "Unknown", "NotStarted", "It gets its host when it is first started.")
+        conditions.set("Scheduled", "Unknown", "NotStarted", "It gets its host when it is next started.")
         return
     old = conditions.was("Scheduled") or {}
     summary = placement.explanation.summary if placement.explanation else f"Placed on {placement.host}."

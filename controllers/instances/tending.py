@@ -1,7 +1,7 @@
 """A machine that runs, or rests, as it should: its devices, its mark, its drift, and what its guest says."""
 
 from controllers.engine.base import Refused
-from controllers.instances import nics, shape, volumes
+from controllers.instances import leaving, nics, shape, volumes
 from controllers.instances.seeds import copy_mark
 from controllers.instances.starting import compose_mark, definition, seed_of
 from controllers.instances.work import Work
@@ -36,6 +36,8 @@ async def rest(work: Work) -> None:
     """Of one that is off, or was never started. Entries that are gone are detached (D3); its mark is settled (M2)."""
     if work.facts is None or not work.facts.mark:
         _show_unseen(work)
+        if work.seen:
+            await leaving.leave(work)
         return
     disks = shape.disks_of(work)
     for seen in [d for d in work.facts.disks if d.name and d.name != devices.SEED]:
@@ -52,12 +54,15 @@ async def rest(work: Work) -> None:
     found = nics.nics_of(work)
     _show(work, disks, found, {})
     await nics.give_back(work)
+    await leaving.leave(work)
 
 
 def _show_unseen(work: Work) -> None:
     """Not placed, or its definition is gone: what the spec says, with what is known still."""
     volumes.note_detached(work)
     if work.status.placement is None or not work.status.placement.host:
+        names = shape.declared(work.spec)
+        work.update(volumes=tuple(v for v in work.status.volumes if v.name in names))
         return
     disks = shape.disks_of(work)
     work.update(volumes=shape.volume_states(work, disks))

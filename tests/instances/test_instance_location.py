@@ -185,6 +185,50 @@ async def test_w7_a_stopped_instance_starts_elsewhere_when_its_host_does_not_tak
     assert [d.host for d in cloud.domains(uuid)] == [other(host)] and await cloud.host_of() == other(host)
 
 
+async def _fields(cloud: Cloud, name: str = "web-1") -> tuple[object, ...]:
+    """What the guest must find again."""
+    status = await cloud.status(name)
+    return tuple((n["macAddress"], n["addresses"]) for n in status["networks"]), status["hardware"], status["uuid"]
+
+
+async def test_w7_a_deleted_host_gives_its_stopped_instances_up_and_they_start_elsewhere(cloud: Cloud) -> None:
+    uuid = await cloud.make(volumes=[managed("root")], networks=[nic()])
+    await cloud.ready()
+    host = await cloud.host_of()
+    await cloud.change(runStrategy="Halted")
+    await cloud.ready("Stopped")
+    before = await _fields(cloud)
+    await cloud.api.delete("Host", host)
+    await until(lambda: _absent(cloud, "Host", host), 15.0, what="host gone")
+    assert cloud.domains(uuid) == []
+    await cloud.ready("Stopped")
+    assert "host" not in (await cloud.status())["placement"]
+    held = (await cloud.get("web-1-root", "Volume"))["status"]["attachments"]
+    assert [a["instance"] for a in held] == ["web-1"]
+    await cloud.operator_restarts()
+    await cloud.change(runStrategy="Always")
+    await cloud.ready(deadline=20.0)
+    assert cloud.faults.running(uuid) == (other(host),) and await _fields(cloud) == before
+
+
+async def test_w7_a_host_in_maintenance_is_emptied_of_what_is_stopped(cloud: Cloud) -> None:
+    uuid = await cloud.make(volumes=[managed("root")])
+    await cloud.ready()
+    host = await cloud.host_of()
+    await cloud.api.patch("Host", host, {"spec": {"maintenance": True}})
+    await cloud.api.until_condition("Host", host, "Maintenance", "True", "DrainUnsupported")
+    await cloud.change(runStrategy="Halted")
+    await cloud.api.until_condition("Host", host, "Maintenance", "True", "Empty", deadline=15.0)
+    assert cloud.domains(uuid) == []
+    await cloud.delete()
+    await cloud.gone()
+    await cloud.gone("web-1-root", "Volume")
+
+
+async def _absent(cloud: Cloud, kind: str, name: str) -> bool:
+    return await cloud.api.get(kind, name) is None
+
+
 async def test_a_pin_takes_effect_at_the_restart(cloud: Cloud) -> None:
     uuid = await cloud.make()
     await cloud.ready()
