@@ -119,17 +119,18 @@ def _words(reason: str | None) -> str:
 def _waiting(work: Work, step: logic.Wait) -> None:
     conditions = work.turn.conditions
     scheduled(work)
-    conditions.set("Ready", "False", step.reason, step.message[0].upper() + step.message[1:])
+    message = step.message[0].upper() + step.message[1:]
+    conditions.set("Ready", "False", step.reason, message)
     match step.reason:
         case "GuestPaused":
             work.update(state="Paused")
-            conditions.set("GuestPaused", "True", "PausedByHand", step.message)
+            conditions.set("GuestPaused", "True", "PausedByHand", message)
         case "Stopping":
             work.update(state="Stopping")
         case "Migrating":
             work.update(state="Migrating")
         case "LocationUnknown":
-            conditions.set("Scheduled", "Unknown", "LocationUnknown", step.message)
+            conditions.set("Scheduled", "Unknown", "LocationUnknown", message)
         case "CrashLoopBackOff":
             work.update(state="Failed")
 
