@@ -135,11 +135,11 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
             return OnStore(StoreCopy(image_store=store.name, state="Pending"), "Pending")
 
     def _verified(self, turn: TemplateTurn, store: str, facts: DiskFacts) -> StoreCopy:
-        http, mark = turn.obj.spec.source.http, facts.mark
+        http = turn.obj.spec.source.http
         turn.status = turn.status.model_copy(
             update={
                 "virtual_size": facts.size, "size": facts.allocated, "checksum": http.checksum if http else None,
-                "format": mark.format if mark else None,
+                "format": turn.obj.spec.format or "Raw",
             }
         )  # fmt: skip
         turn.event("Verified", f"{shorten_quantity(facts.allocated)} on {store}, checksum and format as declared.")

@@ -16,7 +16,7 @@ def test_an_image_is_fetched_verified_and_described(cloud: SimCloud) -> None:
     status = cloud.status("Template", "tiny")
     assert (status["virtualSize"], status["format"], status["state"], status["percent"]) == (
         "8Mi",
-        "qcow2",
+        "QCOW2",
         "Ready",
         100,
     )
