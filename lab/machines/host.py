@@ -28,6 +28,8 @@ group = "root"
 security_driver = "none"
 cgroup_controllers = [ ]
 namespaces = [ ]
+dynamic_ownership = 0
+remember_owner = 0
 stdio_handler = "file"
 default_tls_x509_cert_dir = "/etc/pki/qemu"
 default_tls_x509_verify = 1
@@ -60,7 +62,7 @@ _START_LIBVIRTD = """\
 #!/bin/bash
 # Start libvirtd unless it runs. Also called from outside after its death.
 mkdir -p /var/log/libvirt/qemu /run/libvirt
-pid=$(cat /run/libvirtd.pid 2>/dev/null) && kill -0 "$pid" 2>/dev/null && exit 0
+pid=$(cat /run/libvirtd.pid 2>/dev/null) && grep -qs '^State:.[^ZX]' "/proc/$pid/status" && exit 0
 setsid libvirtd --listen --pid-file /run/libvirtd.pid </dev/null >>/var/log/libvirt/console.log 2>&1 &
 """
 
