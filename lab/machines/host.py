@@ -177,7 +177,8 @@ class Host(Machine):
         """SIGKILL: guests run on. Idempotent."""
         if self.libvirtd_state() is not None:
             self._signal_libvirtd("KILL")
-            self._await(lambda: self.libvirtd_state() is None, "the end of libvirtd", 10)
+            # Its first thread may be gone while others still hold its socket.
+            self._await(lambda: self.libvirtd_state() is None and not self.ready(), "the end of libvirtd", 10)
 
     def start_libvirtd(self, seconds: float = 30) -> None:
         """Start libvirtd unless it runs, and wait until it answers (`seconds` at most). Idempotent."""
