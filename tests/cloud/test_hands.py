@@ -176,3 +176,4 @@ def test_n2_a_machine_whose_object_was_lost_is_listed_and_left_until_it_is_adopt
     until(lambda: not listed(), why=lambda: cluster.story("host", "node-2"))
     cluster.remove("instance/lost")
     assert cloud.hosts_of(found) == []
+    cluster.await_gone("volume", "lost-root")  # It was its machine's, so it is its own.
