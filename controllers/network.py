@@ -86,7 +86,7 @@ class NetworkReconciler(Reconciler[NetworkSpec, NetworkStatus]):
                 "NotGranted",
                 f"spec.physical.network: Zone {zone.name} does not grant {physical.network} to namespace "
                 f"{obj.namespace}: its administrator adds it to "
-                f" spec.physicalNetworks[{physical.network}].namespaces.",
+                f"spec.physicalNetworks[{physical.network}].namespaces.",
             )
         if not _carries(wire, physical.vlan):
             asked = f"VLAN {physical.vlan}" if physical.vlan else "untagged use"

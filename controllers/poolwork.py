@@ -66,8 +66,8 @@ class PoolWork:
             raise Refused("UUIDTaken", f"spec.uuid: {pool_uuid(pool)} is {twin.key} already, which is older.")
         raise Refused(
             "PoolAddressTaken",
-            f"spec.{pool.spec.type.lower()}: {address(pool)} of {pool.key} is {twin.key} already, which is older. "
-            "Delete one of the two, or give this one an export of its own.",
+            f"spec.{pool.spec.type.lower()}: {address(pool)} is the address of {twin.key} too, which is older and "
+            "keeps it: one address serves one pool. Delete one of the two, or give this one an address of its own.",
             after=AGAIN,
         )
 

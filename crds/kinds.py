@@ -231,7 +231,7 @@ _ALL = (
         (VolumeSpec, VolumeStatus),
         "A disk.",
         _columns(
-            Column("Size", ".spec.size"),
+            Column("Size", ".status.size"),
             _STATE,
             Column("Pool", ".status.disk.pool"),
             Column("Instance", ".status.attachments[0].instance"),

@@ -82,7 +82,7 @@ class ImageStream:
         if self._digest.hexdigest() != self._wanted:
             raise BadImage(
                 f"{self._source.url}: its checksum is {self._digest.name}:{self._digest.hexdigest()}, declared is "
-                f"{self._source.checksum}: correct the Template, or the file was changed or damaged"
+                f"{self._source.checksum}: the file was changed or damaged, or spec.source declares another one"
             )
         self._inspector.finish()
         if self._source.format == "raw":

@@ -27,6 +27,8 @@ PROGRESS = frozenset({
     "Verifying", "Connecting", "Listing", "Starting", "Stopping", "Restarting", "Stopped", "Attaching", "Detaching",
     "Migrating", "Resizing", "Deleting", "InUse",
 })  # fmt: skip
+#: Steps so short that an event of each would be noise.
+QUIET = frozenset({"Pending", "Provisioning", "NotStarted"})
 _WAITING = 500
 _MEMORY = 3600.0
 _REMEMBERED = 20_000
@@ -54,9 +56,14 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
     for condition in after.get("conditions") or ():
         type_ = condition["type"]
         was = old.get(type_, {})
-        if type_ in TRANSITIONS and (was.get("status"), was.get("reason")) != (
-            condition["status"],
-            condition["reason"],
+        if (
+            type_ in TRANSITIONS
+            and condition["reason"] not in QUIET
+            and (was.get("status"), was.get("reason"))
+            != (
+                condition["status"],
+                condition["reason"],
+            )
         ):
             note = condition.get("message") or f"{type_} is {condition['status']}."
             found.append(

@@ -281,7 +281,9 @@ def _taker(work: Work, nic: Nic, address: str) -> str:
     if claim and claim.instance:
         return f"Instance {claim.instance.namespace}/{claim.instance.name} has it (NetworkAddress {name})"
     if claim and claim.reserved:
-        return f"NetworkAddress {name} reserves it for namespace {claim.reserved.namespace}"
+        whose, instance = claim.reserved.namespace, claim.reserved.name
+        whom = f"Instance {whose}/{instance}" if instance else f"namespace {whose}"
+        return f"NetworkAddress {name} reserves it for {whom}"
     return f"NetworkAddress {name} holds it"
 
 

@@ -89,7 +89,10 @@ async def _unseen(work: Work, host: str) -> None:
     """W5: it waits for its host, unless that is validly out of service (H1): then it is free."""
     if freed(work):
         work.facts, work.seen = None, True
+        work.update(host_ref=None)
         return
+    if not work.obj.deleting:
+        work.update(state="Unknown")
     view = work.tools.fleet.view(host)
     since = f" since {view.since:%H:%M:%S} UTC" if view else ""
     why = f" ({view.error})" if view and view.error else ""
@@ -160,6 +163,7 @@ async def decide(work: Work) -> dict[str, str]:
     """The first placement, or another one: decided, saved, then the finalizer (W1). Answers the pools of its volumes.
     Raises Refused with the explanation in the status."""
     scheduler, fleet = work.tools.scheduler, work.tools.fleet
+    _check_pin(work)
     first = not placed(work) and FINALIZER not in work.obj.finalizers and not work.spec.uuid
     last = work.status.placement.sequence if work.status.placement else 0
     decision = scheduler.decide(work.obj, avoid=work.memory.avoid)
@@ -182,6 +186,13 @@ async def decide(work: Work) -> dict[str, str]:
     work.facts, work.seen = None, True
     work.turn.event("Scheduled", decision.explanation.summary)
     return dict(decision.pools)
+
+
+def _check_pin(work: Work) -> None:
+    pin = work.spec.placement.host_ref if work.spec.placement else None
+    if pin is not None and work.cache.get("Host", "", pin.name) is None:
+        missing = f"spec.placement.hostRef: Host {pin.name} does not exist."
+        raise Refused("HostNotFound", missing, type_="Scheduled", after=10.0)
 
 
 def _explain(work: Work, explanation: Explanation) -> None:

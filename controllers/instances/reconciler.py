@@ -100,19 +100,19 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
                 self._tools.services.enqueue(Key("Volume", before.namespace, old.volume_ref.name), after=WRITTEN)
 
     async def _reconcile(self, work: Work) -> None:
-        self._check(work)
-        work.update(uuid=work.uuid)
-        await placing.find(work, self._marks)
-        work.recover()
-        report.first_state(work)
-        if work.turn.paused:
-            powering.decide_aim(work)
-            report.observed(work)
-            return
         try:
+            self._check(work)
+            work.update(uuid=work.uuid)
+            await placing.find(work, self._marks)
+            work.recover()
+            report.first_state(work)
+            if work.turn.paused:
+                powering.decide_aim(work)
+                report.observed(work)
+                return
             step = await running.drive(work)
-        except (Refused, DriverError):
-            _keep_placement(work)
+        except (Refused, DriverError) as error:
+            _keep_placement(work, error)
             raise
         report.report(work, step)
 
@@ -123,9 +123,10 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
         identify.check_holder(work)
 
 
-def _keep_placement(work: Work) -> None:
-    """What went wrong later does not unsay where it was placed."""
-    if placing.placed(work):
+def _keep_placement(work: Work, error: Refused | DriverError) -> None:
+    """What went wrong does not unsay where it was placed; of one that is not placed, Scheduled always says so."""
+    says_so = isinstance(error, Refused) and error.type_ == "Scheduled"
+    if placing.placed(work) or not says_so:
         report.scheduled(work)
 
 

@@ -51,7 +51,7 @@ async def drive(work: Work) -> logic.Step:
                     return step
             case _:
                 await _power(work, step)
-    raise Refused("Working", "is on its way; it is looked at again at once.", after=0.5)
+    raise Refused("Working", "It is on its way and is looked at again at once.", after=0.5)
 
 
 async def _or_elsewhere(work: Work, attempt: Awaitable[None]) -> bool:
@@ -105,6 +105,7 @@ def _look(work: Work) -> None:
         work.facts, work.seen = view.instances.get(work.uuid), True
         return
     if not placing.freed(work):
+        work.update(state="Unknown")
         raise Refused("HostUnreachable", f"Host {work.host} does not answer any more: it is asked again.", after=5.0)
     work.facts, work.seen = None, True
 

@@ -104,7 +104,7 @@ def _disk(work: Work, entry: InstanceVolume, slot: int, order: int) -> Entry:
     if volume is None:
         missing = f"{field}.volume.volumeRef: Volume {work.obj.namespace}/{name} does not exist."
         made = f"{field}: Volume {name} is about to be made."
-        return Entry(spec=entry, problem=("VolumeNotFound", missing) if entry.volume else ("WaitingForVolume", made))
+        return Entry(spec=entry, problem=("VolumeNotFound", missing) if entry.volume else ("Provisioning", made))
     foreign = _not_ours(work, entry, volume, field)
     if foreign:
         return Entry(spec=entry, volume=volume, problem=foreign)
@@ -112,10 +112,13 @@ def _disk(work: Work, entry: InstanceVolume, slot: int, order: int) -> Entry:
     disk = volume.status.disk
     attached = any(v.name == entry.name and v.attached for v in work.status.volumes)
     if disk is None or (ready.get("status") != "True" and not attached):
-        why = ready.get("message") or ready.get("reason") or "not looked at yet"
+        if ready.get("reason", "Pending") == "Pending":
+            made = f"{field}: Volume {name} is about to be made."
+            return Entry(spec=entry, volume=volume, problem=("Provisioning", made))
+        why = ready.get("message") or ready.get("reason")
         return Entry(
             spec=entry, volume=volume,
-            problem=("WaitingForVolume", f"{field} waits for Volume {name}: {ready.get('reason', 'Pending')}: {why}"),
+            problem=("WaitingForVolume", f"{field} waits for Volume {name}: {ready.get('reason')}: {why}"),
         )  # fmt: skip
     placement = work.status.placement
     host = placement.host if placement else None

@@ -129,7 +129,8 @@ def may_run(facts: InstanceFacts | None, s: Situation) -> bool:
 def plan(facts: InstanceFacts | None, s: Situation) -> Step:
     """The next step; `facts` is the domain on the placement's host, None when it is known to be missing there."""
     if facts is not None and facts.why is Why.MIGRATING:
-        return Wait("Migrating", f"is being migrated by somebody from or to {facts.host}: it is left alone until then.")
+        who = f"the instance is being migrated by somebody from or to {facts.host}"
+        return Wait("Migrating", f"{who}: it is left alone until then.")
     if facts is None or facts.power in (Power.OFF, Power.CRASHED):
         return _off(facts, s)
     if facts.power is Power.PAUSED:
@@ -147,7 +148,7 @@ def _off(facts: InstanceFacts | None, s: Situation) -> Step:
     if s.not_before and s.now < s.not_before:
         return Wait(
             "CrashLoopBackOff",
-            f"ended {s.quick_ends} times in a row within a minute of its start; it is started again at "
+            f"the guest ended {s.quick_ends} times in a row within a minute of its start; it is started again at "
             f"{s.not_before:%H:%M:%S} UTC. Its console and spec.runStrategy Manual help to find out why.",
             until=s.not_before,
         )
@@ -168,13 +169,13 @@ def _paused(facts: InstanceFacts, s: Situation) -> Step:
     if facts.why is Why.IO_ERROR:
         return Wait(
             "GuestPaused",
-            f"paused by the hypervisor on {facts.host} after an I/O error of a disk: look at the storage pool, then "
-            "resume it on the host or request a Reset after ForceStop.",
+            f"the guest was paused by the hypervisor on {facts.host} after an I/O error of a disk: look at the "
+            "storage pool, then resume it on the host or request a Reset after ForceStop.",
         )
     return Wait(
         "GuestPaused",
-        f"paused by an administrator on {facts.host}: it is left alone. Resume it there, or stop it through this "
-        "object.",
+        f"the guest was paused by an administrator on {facts.host}: it is left alone. Resume it there, or stop "
+        "it through this object.",
     )
 
 
@@ -204,7 +205,7 @@ def _not_yet(s: Situation, verb: str) -> Wait:
     hosts = ", ".join(s.waiting_for) or "the hosts of its zone"
     return Wait(
         "LocationUnknown",
-        f"is {verb} once it is certain that it runs nowhere else: waiting for {hosts} to answer twice. A host that is "
-        "powered off for good: say so by its spec.outOfService.",
+        f"the instance is {verb} once it is certain that it runs nowhere else: waiting for {hosts} to answer "
+        "twice. A host that is powered off for good: say so by its spec.outOfService.",
         rounds=True,
     )

@@ -55,13 +55,14 @@ def judge(reaches: Sequence[Reach], scope: str) -> Verdict:
         return Verdict(False, "NoHosts", f"No Host is in its scope ({scope}) yet.")
     up = [r for r in reaches if r.host_up]
     if not up:
+        if len(reaches) == 1:
+            return Verdict(False, "HostsNotReady", f"Host {reaches[0].host}, alone in its scope ({scope}), is not up.")
         return Verdict(False, "HostsNotReady", f"None of the {len(reaches)} hosts in its scope ({scope}) is up.")
     reached = [r for r in up if r.state == "Ready"]
     wrong = [r for r in up if r.reason == WrongPool.reason]
     missed = [r for r in up if r.state not in ("Ready", "Pending")]
     if wrong:
-        advice = "To attach a known pool again, set spec.uuid to the UUID that its claim names."
-        return Verdict(False, WrongPool.reason, f"{_told(wrong)}. {advice}")
+        return Verdict(False, WrongPool.reason, f"{_told(wrong)}.")
     if not reached and missed:
         return Verdict(False, missed[0].reason, f"{_told(missed)}.")
     if not reached:
@@ -77,7 +78,7 @@ def _told(reaches: Sequence[Reach]) -> str:
     """Each host with its words; hosts that say the same are named together."""
     by_text: dict[str, list[str]] = {}
     for reach in reaches:
-        by_text.setdefault(reach.message, []).append(reach.host)
+        by_text.setdefault(reach.message.rstrip("."), []).append(reach.host)
     parts = []
     for text, hosts in by_text.items():
         more = f" and {len(hosts) - NAMED} more" if len(hosts) > NAMED else ""

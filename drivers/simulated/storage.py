@@ -46,7 +46,10 @@ class SimulatedStorage:
             if row is not None and row[1]:
                 raise Unreachable(f"pool {pool.name}: its storage {address} does not answer host {self._gate.host}")
             if row is not None and row[0] and row[0] != pool.uuid:
-                raise WrongPool(f"pool {pool.name}: storage {address} is claimed by pool {row[0]}, not by {pool.uuid}")
+                raise WrongPool(
+                    f"pool {pool.name}: storage {address} is claimed by pool {row[0]}, not by {pool.uuid}. "
+                    "Give this one another address, or set spec.uuid to attach the known pool again"
+                )
             tx.run(
                 "INSERT OR IGNORE INTO stores(address, claim, installation, capacity) VALUES (?, '', '', 0)", address
             )

@@ -76,7 +76,7 @@ def test_sha512_is_a_checksum_too(images: ImageServer) -> None:
 
 def test_a_wrong_checksum_is_known_at_the_end_and_names_both(images: ImageServer) -> None:
     source = images.put(qcow2(), checksum="sha256:" + "0" * 64)
-    with open_image(source, ignore) as image, pytest.raises(BadImage, match=r"0000.*correct the Template"):
+    with open_image(source, ignore) as image, pytest.raises(BadImage, match=r"0000.*spec.source declares another one"):
         list(image)
 
 
