@@ -15,7 +15,7 @@ from controllers.engine.base import Again, Key, Obj, Refused, Services, Turn
 from controllers.fleet.base import Fleet, Link
 from controllers.fleet.pools import PoolLinks
 from controllers.logic.pool import address, hosts_in_scope, pool_definition, pool_uuid, seniority, twins
-from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed, orphans
+from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed, needed_bases, orphans
 from crds.base import Orphan
 from crds.storagepool import PoolClaim
 from drivers.base import DiskFacts, PoolFacts
@@ -136,8 +136,8 @@ class PoolWork:
 
     def orphans(self, turn: PoolTurn, disks: tuple[DiskFacts, ...]) -> tuple[tuple[Orphan, ...], int]:
         """Of a listing. A disk whose object was there then and is not now went with it, or is shown by the next one."""
-        owners = self._owners.get(pool_uuid(turn.obj), frozenset())
-        listed = (disk for disk in disks if disk.mark is None or disk.mark.uid not in owners)
+        owners, needed = self._owners.get(pool_uuid(turn.obj), frozenset()), needed_bases(disks)
+        listed = (d for d in disks if d.disk not in needed and (d.mark is None or d.mark.uid not in owners))
         return orphans(listed, self._services.installations, self._services.cache)
 
     async def disconnect(self, turn: PoolTurn) -> Again | None:

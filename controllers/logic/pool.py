@@ -38,7 +38,7 @@ def source_of(spec: StoragePoolSpec | ImageStoreSpec) -> PoolSource | None:
     if isinstance(spec, StoragePoolSpec) and spec.type == "Local" and spec.local is not None:
         return LocalSource(path=spec.local.path)
     if spec.type == "Simulated" and spec.simulated is not None:
-        return SimulatedSource(capacity=spec.simulated.capacity)
+        return SimulatedSource(capacity=spec.simulated.capacity, address=spec.simulated.address or "")
     return None
 
 
@@ -47,6 +47,8 @@ def address(pool: PoolObj) -> str:
     spec = pool.spec
     if spec.nfs is not None:
         return f"nfs://{spec.nfs.server.lower()}{_path(spec.nfs)}"
+    if spec.simulated is not None and spec.simulated.address:
+        return f"simulated://{spec.simulated.address}"
     if isinstance(spec, StoragePoolSpec) and spec.local is not None and spec.scope.host_ref is not None:
         return f"local://{spec.scope.host_ref.name}{spec.local.path.rstrip('/')}"
     return ""

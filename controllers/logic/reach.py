@@ -139,6 +139,11 @@ def orphans(disks: Iterable[DiskFacts], installations: tuple[str, ...], cache: C
     return tuple(ordered[:MOST_ORPHANS]), len(ordered)
 
 
+def needed_bases(disks: Iterable[DiskFacts]) -> frozenset[str]:
+    """D4: cached images that clones of the listing need: their Template may be gone, and they are no orphans."""
+    return frozenset(disk.mark.base for disk in disks if disk.mark is not None and disk.mark.base)
+
+
 def guests_disks(instances: Mapping[str, Any], disks: frozenset[str]) -> bool:
     """Whether a running or paused machine of a host's listing has one of these disks."""
     return any(
