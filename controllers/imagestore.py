@@ -10,6 +10,7 @@ from controllers.engine.base import Again, Key, Obj, Reconciler, Services, Turn,
 from controllers.fleet.base import Fleet
 from controllers.logic.capacity import round_to_percent, summarise
 from controllers.poolwork import PoolWork
+from crds.base import FINALIZER
 from crds.capacity import ByteAmounts, Capacity
 from crds.imagestore import ImageStoreSpec, ImageStoreStatus
 from drivers.base import PoolFacts
@@ -35,6 +36,8 @@ class ImageStoreReconciler(Reconciler[ImageStoreSpec, ImageStoreStatus]):
     async def reconcile(self, turn: Turn[ImageStoreSpec, ImageStoreStatus]) -> Again | None:
         obj = turn.obj
         if not obj.deleting:
+            if FINALIZER not in obj.finalizers:
+                self._wake_templates()
             await turn.ensure_finalizer()
         elif not held_by_referrers(turn, self._services, ready=False):
             return await release_when_unreferenced(turn, self._services, lambda: self._work.disconnect(turn))
@@ -51,6 +54,11 @@ class ImageStoreReconciler(Reconciler[ImageStoreSpec, ImageStoreStatus]):
         snapshots = sum(1 for _ in self._services.cache.referrers(obj.key, "Snapshot"))
         turn.status = obj.status.model_copy(update={**changes, "templates": len(copies), "snapshots": snapshots})
         return self._work.conclude(turn, verdict)
+
+    def _wake_templates(self) -> None:
+        """A new store: those that shall have a copy on it refer to it from their next look on."""
+        for template in self._services.cache.all("Template"):
+            self._services.enqueue(template.key)
 
     def _copies(self, obj: StoreObj) -> dict[str, int]:
         """Template's uid → bytes, of those that are kept here."""

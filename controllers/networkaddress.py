@@ -12,6 +12,8 @@ from controllers.logic import addresses
 from crds.networkaddress import AddressUser, NetworkAddressSpec, NetworkAddressStatus
 
 AddressObj = Obj[NetworkAddressSpec, NetworkAddressStatus]
+MOST_WOKEN = 8
+"""Instances that are woken when one address becomes free."""
 
 
 class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStatus]):
@@ -70,12 +72,23 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
     ) -> Again | None:
         if user is None:
             await turn.release()
+            self._wake_waiting(turn.obj)
             return None
         turn.status = NetworkAddressStatus(used_by=user, state="Deleting")
         message = f"Instance {user.namespace}/{user.name} uses {turn.obj.spec.address} on its NIC {user.interface}."
         turn.conditions.set("Deleting", "True", "InUse", f"{message} It goes when that NIC has let go of it.")
         turn.conditions.set("Ready", "True", "InUse", message)
         return None
+
+    def _wake_waiting(self, obj: AddressObj) -> None:
+        """Who has waited longest for an address of its network looks at once; the others do by and by."""
+        network = Key("Network", obj.namespace, obj.spec.network_ref.name)
+        waiting = [
+            i for i in self._services.cache.referrers(network, "Instance")
+            if (i.condition("Ready") or {}).get("reason") in ("NoFreeAddress", "AddressTaken")
+        ]  # fmt: skip
+        for instance in sorted(waiting, key=lambda i: i.created_at)[:MOST_WOKEN]:
+            self._services.enqueue(instance.key)
 
     async def _abandoned(self, obj: AddressObj) -> bool:
         """Whether its instance does not exist: asked live, because the cache may not have seen a new one yet."""

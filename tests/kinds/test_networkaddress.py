@@ -88,6 +88,6 @@ def test_an_address_that_was_given_back_is_given_out_again(cloud: SimCloud) -> N
     cloud.instance("two", networks=[nic()])
     cloud.message("Instance", "two", "NoFreeAddress")
     cloud.api.delete("Instance", "one")
-    cloud.api.await_condition("Instance", "two", deadline=90)
+    cloud.api.await_condition("Instance", "two", deadline=15)
     assert address_of(cloud, "two") == "10.91.0.50"
     until(lambda: cloud.status("Network", "lan").get("summary") == "1/1")

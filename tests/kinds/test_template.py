@@ -40,7 +40,7 @@ def test_without_a_store_it_says_what_to_make_and_goes_on_when_there_is_one(clou
     cloud.template("tiny", zones=[cloud.zone])
     assert cloud.zone in cloud.message("Template", "tiny", "NoImageStore")
     cloud.api.apply(cloud.store_manifest(cloud.store))
-    cloud.api.await_condition("Template", "tiny")
+    cloud.api.await_condition("Template", "tiny", deadline=8)
 
 
 def test_a_wrong_checksum_is_never_ready_and_stalls(cloud: SimCloud) -> None:
@@ -116,7 +116,7 @@ def test_d4_deletion_waits_only_for_what_is_in_the_making(cloud: SimCloud) -> No
     cloud.api.await_condition("Template", "tiny")
     order = cloud.faults.hang(host=cloud.hosts[0], call="clone_disk")
     cloud.volume("early", source=from_template("tiny"))
-    until(lambda: cloud.status("Template", "tiny").get("pools", [{}])[0].get("state") == "Ready")
+    until(lambda: [p["state"] for p in cloud.status("Template", "tiny").get("pools", ())] == ["Ready"])
     cloud.api.delete("Template", "tiny")
     told = cloud.message("Template", "tiny", "InUse", type_="Deleting", status="True")
     assert f"{cloud.namespace}/early" in told
