@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from controllers import config
+from controllers.fleet.session import CALL_TIMEOUT
 
 
 def test_arguments_win_over_the_environment_and_that_over_defaults() -> None:
@@ -36,3 +37,8 @@ def test_a_mistake_is_named(arguments: list[str], message: str, capsys: pytest.C
     with pytest.raises(SystemExit):
         config.read(arguments, {})
     assert message in capsys.readouterr().err
+
+
+def test_a_host_that_falls_silent_is_told_of_within_15_seconds_though_its_driver_has_no_keepalive() -> None:
+    """A listing begins every so many seconds, a tenth more at the most, and is given up after CALL_TIMEOUT."""
+    assert config.Settings().listing_interval * 1.1 + CALL_TIMEOUT < 15.0
