@@ -4,11 +4,14 @@ again whenever it ends (it does: design.md §8), and never touches the queue, th
 
 import asyncio
 import gc
+import inspect
 import logging
 import threading
 import time
+import types
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -22,6 +25,9 @@ from crds.base import GROUP, VERSION, Kind
 _SETTLED = 60.0
 _BATCH = 500
 _CANCELS = 6
+_GRACE = 2.0
+"""Seconds that Kopf gets for ending by itself."""
+_KOPF = str(Path(kopf.__file__).parent)
 Event = tuple[str, str | None, Mapping[str, Any]]
 log = structlog.get_logger(__name__)
 
@@ -103,6 +109,7 @@ class Watch:
             self._kopf_loop = self._ending = None
             # Not asyncio.run: it would wait for tasks that do not end.
             loop.close()
+            _close_unstarted()
             # Kopf's tasks leave exceptions that nobody asks for: told of here, and not in the middle of anything else.
             gc.collect()
 
@@ -120,6 +127,10 @@ class Watch:
         if self._stop.is_set():
             self._ending.set()
         done, _ = await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)
+        # Its root tasks first: they end what they began, and await the workers that have not started yet.
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_GRACE)
         await _cancel_all_others()
         for task in done:
             if not task.cancelled():
@@ -206,6 +217,17 @@ async def _cancel_all_others() -> None:
         for task in others:
             task.cancel()
         await asyncio.wait(others, timeout=0.5)
+
+
+def _close_unstarted() -> None:
+    """Workers of Kopf that were made and never started: closed, or Python complains that nobody awaited them."""
+    for found in gc.get_objects():
+        if (
+            isinstance(found, types.CoroutineType)
+            and found.cr_code.co_filename.startswith(_KOPF)
+            and inspect.getcoroutinestate(found) == inspect.CORO_CREATED
+        ):
+            found.close()
 
 
 def _remark(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -48,6 +48,19 @@ async def test_when_kopf_ends_it_is_started_again_and_neither_queue_nor_tasks_ar
         assert engine.lease.holds()
 
 
+async def test_an_end_amid_a_flood_of_events_leaves_no_worker_of_kopfs_unawaited(
+    cluster: Cluster, recwarn: pytest.WarningsRecorder
+) -> None:
+    widgets = Widgets()
+    await make(cluster, *(f"w{n}" for n in range(60)))
+    for _ in range(3):
+        async with running(cluster, only(widgets)) as engine:
+            await until(lambda engine=engine: engine.intake.events > 0)
+            engine.watch.restart()
+            await until(lambda engine=engine: engine.watch.starts > 1)
+    assert [str(w.message) for w in recwarn if "never awaited" in str(w.message)] == []
+
+
 async def test_a_kopf_that_ends_by_itself_is_started_again(cluster: Cluster, plane: ControlPlane) -> None:
     """It ends when a watch is forbidden; here its rights go for a moment and come back."""
     account = Cluster(plane.operator_kubeconfig, cluster.kinds)
