@@ -209,6 +209,10 @@ class Reconciler(Protocol[S, T]):
         """Whether work on it comes before all other work (an Instance that is not placed yet)."""
         return False
 
+    def rank(self, obj: Obj[S, T]) -> tuple[float, float]:
+        """Among those that come first, the least goes first."""
+        return (0.0, 0.0)
+
     async def reconcile(self, turn: Turn[S, T]) -> Again | None:
         """Raises Refused, DriverError, Conflict, ApiError; anything else is a bug and contained."""
 

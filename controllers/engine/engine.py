@@ -141,6 +141,7 @@ class Engine:
         self.wakes = Wakes(self.queue, reconcilers, self.settings.roll_up)
         self.cache = ObjectCache(self._kinds, reconcilers, self.wakes.wake)
         self.wakes.cache = self.cache
+        self.queue.rank = self.wakes.rank
         self.intake = Intake(self.cache)
         self.api = KindApi(self.client, self._kinds, self.settings.namespace, self.intake.seen)
         self.services = LiveServices(self.settings, installation, self.cache, self.api, self.lanes, self.wakes)

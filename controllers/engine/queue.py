@@ -16,6 +16,8 @@ from controllers import metrics
 from controllers.engine.base import Key
 
 _CONFLICTS = 5
+Rank = tuple[float, float]
+_NO_RANK: Rank = (0.0, 0.0)
 
 
 class Priority(enum.IntEnum):
@@ -75,7 +77,9 @@ class WorkQueue:
         self._dice = dice
         self._numbers = itertools.count()
         self._waiting: dict[Key, _Waiting] = {}
-        self._ready: list[tuple[Priority, int, Key]] = []
+        self._ready: list[tuple[Priority, Rank, int, Key]] = []
+        self.rank: Callable[[Key], Rank] = lambda key: _NO_RANK
+        """Who of those that come first goes first: the least."""
         self._running: dict[Key, float] = {}
         self._dirty: dict[Key, tuple[Priority, bool]] = {}
         self._failures: dict[Key, int] = {}
@@ -107,7 +111,8 @@ class WorkQueue:
         now = self._clock.now()
         number = next(self._numbers)
         self._waiting[key] = _Waiting(priority, waiting.since if waiting else now, number)
-        heapq.heappush(self._ready, (priority, number, key))
+        rank = self.rank(key) if priority is Priority.FIRST else _NO_RANK
+        heapq.heappush(self._ready, (priority, rank, number, key))
         self._wake_one()
 
     def add_after(self, key: Key, delay: float, priority: Priority, *, hold: bool | None = None) -> None:
@@ -126,7 +131,7 @@ class WorkQueue:
     def pop(self) -> Key | None:
         """The next one, which counts as being reconciled until `done`, `failed`, `conflicted` or `forget`; or None."""
         while self._ready:
-            _, number, key = heapq.heappop(self._ready)
+            _, _, number, key = heapq.heappop(self._ready)
             waiting = self._waiting.get(key)
             if waiting is None or waiting.number != number:
                 continue

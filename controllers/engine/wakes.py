@@ -54,6 +54,14 @@ class Wakes:
         if self._open and key.kind in self._reconcilers:
             self._queue.add_after(key, after, self._raised(key, priority), hold=priority > Priority.CHANGE)
 
+    def rank(self, key: Key) -> tuple[float, float]:
+        """For the queue: what the kind says of an object that comes first."""
+        obj = self.cache.at(key)
+        try:
+            return self._reconcilers[key.kind].rank(obj) if obj is not None else (0.0, 0.0)
+        except Exception:
+            return (0.0, 0.0)  # As in `_raised`.
+
     def _raised(self, key: Key, priority: Priority) -> Priority:
         obj = self.cache.at(key)
         if obj is None or priority is Priority.FIRST:

@@ -68,7 +68,14 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
         )
 
     def comes_first(self, obj: InstanceObj) -> bool:
-        return not obj.deleting and (obj.status.placement is None or obj.status.placement.host is None)
+        """What has no host, or had one that is out of service."""
+        host = obj.status.placement.host if obj.status.placement else None
+        return not obj.deleting and (host is None or self._tools.fleet.out_of_service(host) is not None)
+
+    def rank(self, obj: InstanceObj) -> tuple[float, float]:
+        """By priority, then by age."""
+        placement = obj.spec.placement
+        return (-(placement.priority if placement else 0), obj.created_at.timestamp())
 
     async def reconcile(self, turn: Turn[InstanceSpec, InstanceStatus]) -> Again | None:
         obj = turn.obj

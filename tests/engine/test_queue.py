@@ -64,6 +64,18 @@ def test_the_urgent_go_first_and_equals_in_the_order_of_their_coming(queue: Work
     assert [queue.pop() for _ in keys] == [keys[4], keys[3], keys[2], keys[5], keys[1], keys[0]]
 
 
+def test_of_those_that_come_first_the_least_rank_goes_first(queue: WorkQueue) -> None:
+    ranks = {A: (0.0, 1.0), B: (-10.0, 3.0), C: (0.0, 2.0)}
+    queue.rank = ranks.__getitem__
+    for key in (C, A, B):
+        queue.add(key, Priority.FIRST)
+    assert [queue.pop() for _ in ranks] == [B, A, C]
+    for key in (C, A, B):
+        queue.done(key, None)
+        queue.add(key, Priority.EVENT)
+    assert [queue.pop() for _ in ranks] == [C, A, B]
+
+
 def test_an_object_is_there_once_with_its_highest_priority(queue: WorkQueue) -> None:
     queue.add(A, Priority.RESYNC)
     queue.add(B, Priority.EVENT)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from controllers.engine.base import Key
 from drivers.base import Power, Why
 from drivers.marks import InstanceMark, decode
 from tests.engine.harness import until
@@ -146,6 +147,19 @@ async def test_h1_out_of_service_frees_what_the_host_held_once(cloud: Cloud) -> 
     assert (await cloud.status())["placement"]["sequence"] > before
     cloud.faults.return_host(host)
     await until(lambda: [d.host for d in cloud.domains(uuid)] == [other(host)], 20.0, what="old copy gone")
+
+
+async def test_what_is_placed_first_goes_by_priority_and_then_by_age(cloud: Cloud) -> None:
+    await cloud.operator_stops()
+    for name, priority in (("old", 0), ("young", 0), ("important", 5)):
+        placement = {"placement": {"priority": priority}} if priority else {}
+        await cloud.make(name, runStrategy="Halted", **placement)
+        await cloud.settle(1.1)  # Times of the API have whole seconds.
+    await cloud.operator_starts()
+    await cloud.ready("Stopped", name="old")
+    kind = cloud.engine.wakes
+    keys = [Key("Instance", "team-a", name) for name in ("old", "young", "important")]
+    assert sorted(keys, key=kind.rank) == [keys[2], keys[0], keys[1]]
 
 
 async def test_w6_a_guest_suspended_by_hand_is_left_alone(cloud: Cloud) -> None:
