@@ -4,6 +4,7 @@ Pure but for its clock, timer and dice, which tests control. Used by the engine'
 """
 
 import asyncio
+import contextlib
 import enum
 import heapq
 import itertools
@@ -90,6 +91,9 @@ class WorkQueue:
         self._timer_at = 0.0
         self._conflicts: dict[Key, int] = {}
         self._waiter: asyncio.Future[None] | None = None
+        self._first_waiting = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
 
     def add(self, key: Key, priority: Priority, *, hold: bool | None = None) -> None:
         """It should be reconciled as soon as its turn comes. While it is being reconciled: once more afterwards.
@@ -108,6 +112,9 @@ class WorkQueue:
         waiting = self._waiting.get(key)
         if waiting is not None and waiting.priority <= priority:
             return
+        if priority is Priority.FIRST:
+            self._first_waiting += 1
+            self._calm.clear()
         now = self._clock.now()
         number = next(self._numbers)
         self._waiting[key] = _Waiting(priority, waiting.since if waiting else now, number)
@@ -128,6 +135,13 @@ class WorkQueue:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
+    async def calm(self, most: float) -> None:
+        """Wait until nothing of priority FIRST is waiting, for so many seconds at most."""
+        if not self._calm.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(most):
+                    await self._calm.wait()
+
     def pop(self) -> Key | None:
         """The next one, which counts as being reconciled until `done`, `failed`, `conflicted` or `forget`; or None."""
         while self._ready:
@@ -136,6 +150,10 @@ class WorkQueue:
             if waiting is None or waiting.number != number:
                 continue
             del self._waiting[key]
+            if waiting.priority is Priority.FIRST:
+                self._first_waiting -= 1
+                if not self._first_waiting:
+                    self._calm.set()
             # The moment that its last reconcile set speaks of an older state: the one that starts decides anew. What
             # others asked for stands.
             self._due.pop(_Timer(key, own=True), None)

@@ -42,6 +42,7 @@ class LiveTurn:
         writer: Writer,
         crd_state: Callable[[str], Awaitable[tuple[bool, bool]]],
         now: str,
+        give_way: Callable[[], Awaitable[None]],
     ) -> None:
         self.obj = obj
         self.first_status = obj.raw_status
@@ -57,6 +58,7 @@ class LiveTurn:
         self._cache = cache
         self._writer = writer
         self._crd_state = crd_state
+        self._give_way = give_way
         self._crd_stays = False
 
     async def save(self) -> None:
@@ -81,6 +83,9 @@ class LiveTurn:
         forbid_when_paused()
         await self._writer.add_finalizer(self.obj)
         self._renew()
+
+    async def give_way(self) -> None:
+        await self._give_way()
 
     async def release(self) -> None:
         forbid_when_paused()

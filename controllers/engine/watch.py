@@ -256,6 +256,10 @@ class _NoProgress(kopf.ProgressStorage):
 class _NoDiffBase(kopf.DiffBaseStorage):
     """Keeps nothing on our objects."""
 
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        """Nothing is compared with it, and Kopf's own copies the whole object for every event (8 % of our time)."""
+        return {}
+
     def fetch(self, *, body: Any) -> None:
         return None
 

@@ -22,12 +22,14 @@ from controllers.engine.events import Events, transitions
 from controllers.engine.intake import Intake
 from controllers.engine.outcome import Next, Outcome, settle
 from controllers.engine.queue import WorkQueue
-from controllers.engine.slots import Slots
+from controllers.engine.slots import Slots, outside
 from controllers.engine.status import Writer
 from controllers.engine.turns import LiveTurn
 from crds.base import Kind, format_time
 from crds.unsupported import unsupported
 
+_GIVES_WAY = 5.0
+"""Seconds that a placed object waits at most while others are placed: they must not starve it."""
 log = structlog.get_logger(__name__)
 
 
@@ -106,7 +108,7 @@ class Worker:
             object=str(key), uid=obj.uid, reconcile=f"{self._run}-{next(self._numbers):x}"
         )
         now = format_time(datetime.now(UTC).replace(microsecond=0))
-        turn = LiveTurn(obj, self._kinds[key.kind], self._cache, self._writer, self._crd_state, now)
+        turn = LiveTurn(obj, self._kinds[key.kind], self._cache, self._writer, self._crd_state, now, self._give_way)
         try:
             outcome, again = await self._attempt(turn)
             outcome = await self._write(turn, outcome, partial=outcome.result != "OK")
@@ -195,6 +197,10 @@ class Worker:
         except ApiError:
             return False
         return True
+
+    async def _give_way(self) -> None:
+        """Without a place, so that those that come first have them all."""
+        await outside(self._queue.calm(_GIVES_WAY))
 
     async def _crd_state(self, kind: str) -> tuple[bool, bool]:
         going = await self._api.crd_going(kind)

@@ -182,6 +182,7 @@ async def decide(work: Work) -> dict[str, str]:
         raise
     if first:
         fleet.note_first_decision(work.uuid)
+    await work.turn.give_way()
     await work.turn.ensure_finalizer()
     work.facts, work.seen = None, True
     work.turn.event("Scheduled", decision.explanation.summary)
