@@ -22,7 +22,7 @@ def life(cloud: Cloud) -> Iterator[dict[str, Any]]:
     wanted = guest("life", host="node-2", volumes=[DATA], networks=[LAN])
     cloud.cluster.apply(blank("life-data", deletionPolicy="Retain"), blank("life-extra"), wanted)
     yield wanted
-    cloud.cluster.remove("instance/life", "volume/life-data", "volume/life-extra")
+    cloud.cluster.remove("instance/life", "volume/life-data", "volume/life-extra", "volume/life-again")
 
 
 def size_of(cloud: Cloud, disk: str) -> int:
@@ -124,3 +124,17 @@ def test_deletion_leaves_nothing_but_what_is_retained(cloud: Cloud) -> None:
     assert cloud.disk_files(data) == [f"{data}-1", f"{data}-1.json"]
     text = (cloud.machines.state_dir / "nfs/primary" / f"{data}-1.json").read_text().rstrip("\0 \n")
     assert json.loads(text)["mark"]["state"] == "retained"  # M2
+
+
+def test_d3_a_retained_disk_is_taken_again_and_goes_when_that_is_declared(cloud: Cloud) -> None:
+    pool = (cloud.cluster.get("storagepool", "nfs-1") or {})["status"]
+    disk = next(o["uuid"] for o in pool["orphans"] if o["name"] == "life-data")
+    again = blank(
+        "life-again", uuid=disk, source={"type": "Existing", "existing": {"storagePoolRef": {"name": "nfs-1"}}}
+    )
+    del again["spec"]["size"]
+    cloud.cluster.apply(again)
+    cloud.cluster.await_condition("volume", "life-again", reason="Available")
+    assert b"written in the first boot" in (cloud.machines.state_dir / f"nfs/primary/{disk}-1").read_bytes()
+    cloud.cluster.remove("volume/life-again")
+    assert cloud.disk_files(disk) == []

@@ -16,7 +16,7 @@ LOST = 15.0
 def instances(cloud: Cloud) -> Iterator[None]:
     """A guest with data on node-3, and machines without a guest there and on node-2."""
     cloud.cluster.apply(
-        guest("sailor", host="node-3"),
+        guest("sailor", host="node-3", shutdown={"gracePeriodSeconds": 5}),
         machine("mate", placement={"hostSelector": {"matchLabels": {"boat": "3"}}}),
         machine("ashore", placement={"hostRef": {"name": "node-2"}}),
     )
