@@ -50,10 +50,9 @@ async def kill_at(
     await asyncio.to_thread(first.start)
     await world.settled()
     runs = {tenant.namespace: asyncio.create_task(tenant.run()) for tenant in tenants}
-    await _all_there(first, runs)
+    await all_there(first, runs)
     await asyncio.to_thread(first.kill)
-    for _ in range(2):  # The second look began after the kill.
-        await world.mirror.until(lambda: True, 5.0, lambda: "no look")
+    await world.mirror.looked_anew()
     held = first.held
     await world.api.free_lease()  # As if its time had run out: the one that held it is dead.
     for tenant in tenants:
@@ -63,26 +62,26 @@ async def kill_at(
     try:
         await asyncio.wait(runs.values())
         failures = [f"{plan[name]}: {error}" for name, run in runs.items() if (error := run.exception()) is not None]
-        failures += await _world_is_clean(world)
+        failures += await world_is_clean(world)
     finally:
         await asyncio.to_thread(second.stop)
     missed = tuple(point for name, point in plan.items() if name not in held)
     return Report(len(held), missed, tuple(failures), time.monotonic() - begun)
 
 
-async def _all_there(operator: Operator, runs: Mapping[str, "asyncio.Task[None]"]) -> None:
+async def all_there(operator: Operator, runs: Mapping[str, "asyncio.Task[None]"], quiet: float = QUIET) -> None:
+    """Wait until every tenant is held at its point or has ended, or none came there for so long."""
     last, count = time.monotonic(), -1
-    while time.monotonic() - last < QUIET:
+    while time.monotonic() - last < quiet:
         there = operator.held | {name for name, run in runs.items() if run.done()}
         if there == set(runs):
             return
         if len(there) != count:
             last, count = time.monotonic(), len(there)
-            print(f"  {count} of {len(runs)} there", flush=True)
         await asyncio.sleep(0.1)
 
 
-async def _world_is_clean(world: World) -> list[str]:
+async def world_is_clean(world: World) -> list[str]:
     """Nothing ran or was written twice, and nothing that we made is left unknown."""
     found = list(world.faults.violations())
     looked = [("Host", host) for host in HOSTS] + [("StoragePool", "pool-1"), ("ImageStore", "images-1")]

@@ -106,8 +106,9 @@ class Tenant:
     def note(self) -> None:
         """At the moment of the kill: the addresses that it has, which it keeps; and its guest writes on its disks."""
         for kind, name in self.world.mirror.of(self.namespace):
-            if kind == "NetworkAddress":
-                spec = (self._get(kind, name) or {})["spec"]
+            obj = self._get(kind, name) or {}
+            if kind == "NetworkAddress" and not obj["metadata"].get("deletionTimestamp"):
+                spec = obj["spec"]
                 if spec["claim"]["type"] == "Instance":
                     nic = spec["claim"]["instance"]["interface"]
                     self.addresses.setdefault(nic, set()).add(spec["address"])

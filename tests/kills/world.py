@@ -49,6 +49,11 @@ class Mirror:
             if time.monotonic() > end:
                 raise AssertionError(f"not within {deadline:.0f} s: {why()}")
 
+    async def looked_anew(self) -> None:
+        """Wait for a look that began after this."""
+        for _ in range(2):
+            await self.until(lambda: True, 30.0, lambda: "no look at the API")
+
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
