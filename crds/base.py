@@ -279,12 +279,6 @@ class StatusModel(Model):
         about("Ready and Synced always; others only while they say something."),
     ] = ()
 
-    def to_yaml(self) -> dict[str, Any]:
-        """As of every model, and cut to the schema's bounds: a long message must not make a whole status refused."""
-        from crds.bounds import within  # It needs the schema, which needs this module.
-
-        return within(type(self), super().to_yaml())
-
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type, if it is there."""
         return next((condition for condition in self.conditions if condition.type == kind), None)

@@ -1,6 +1,7 @@
 """Cuts a status to the bounds of its schema, so that a long message never makes the API server refuse a whole status.
 
-Called by `StatusModel.to_yaml`. Only what people read can grow that far: lists are given with what matters first.
+Called by the engine when it composes a status. Only what people read can grow that far: lists are given with what
+matters first.
 """
 
 import functools

@@ -45,6 +45,17 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="session")
+def wiped_plane() -> Iterator[ControlPlane]:
+    """A second control plane with our kinds, for tests that run engines in their own process: each wipes it."""
+    plane = ControlPlane(f"{LAB}-wiped")
+    plane.down()
+    plane.up()
+    install.kinds(Kubectl(plane.kubectl, plane.kubeconfig))
+    yield plane
+    plane.down()
+
+
+@pytest.fixture(scope="session")
 def kubectl_program(plane: ControlPlane) -> Kubectl:
     return Kubectl(plane.kubectl, plane.kubeconfig)
 

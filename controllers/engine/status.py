@@ -12,11 +12,13 @@ from controllers.engine.base import ApiError, Conflict, Obj
 from controllers.engine.client import Client, path_of
 from controllers.engine.intake import Intake
 from crds.base import API_VERSION, FINALIZER, Kind, StatusModel
+from crds.bounds import within
 
 
 def compose(status: StatusModel, conditions: Iterable[Mapping[str, Any]], generation: int) -> dict[str, Any]:
-    """The whole status as it goes to the API: the kind's fields, our conditions, the generation it speaks of."""
-    body = status.to_yaml()
+    """The whole status as it goes to the API: the kind's fields, our conditions, the generation it speaks of. Cut to
+    the schema's bounds: one long message must not make the whole of it refused."""
+    body = within(type(status), status.to_yaml())
     body["observedGeneration"] = generation
     body["conditions"] = list(conditions)
     return body

@@ -1,26 +1,19 @@
 """A control plane of the fleet's own tests with all of our kinds, and an engine with the infrastructure kinds on it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from drivers.simulated.faults import Faults
-from lab import install
 from lab.controlplane import ControlPlane
-from lab.kubectl import Kubectl
 from tests.engine.harness import Cluster
 from tests.fleet.world import World
 
 
 @pytest.fixture(scope="session")
-def plane() -> Iterator[ControlPlane]:
-    plane = ControlPlane("t-fleet")
-    plane.down()
-    plane.up()
-    install.kinds(Kubectl(plane.kubectl, plane.kubeconfig))
-    yield plane
-    plane.down()
+def plane(wiped_plane: ControlPlane) -> ControlPlane:
+    return wiped_plane
 
 
 @pytest.fixture
