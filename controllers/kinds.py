@@ -15,7 +15,7 @@ from controllers.instances.reconciler import InstanceReconciler
 from controllers.network import NetworkReconciler
 from controllers.networkaddress import NetworkAddressReconciler
 from controllers.offers import InstanceTypeReconciler, VolumeTypeReconciler
-from controllers.placement.scheduler import FirstFitScheduler
+from controllers.placement.scheduler import PlacementScheduler
 from controllers.protection import NamespaceProtection
 from controllers.region import RegionReconciler
 from controllers.snapshot import SnapshotReconciler
@@ -45,12 +45,12 @@ class Wiring:
             listing_interval=self._settings.listing_interval,
             open_endpoint=self._open_endpoint,
         )
-        return (self._fleet, NamespaceProtection(services))
+        self._scheduler = PlacementScheduler(services, self._fleet)
+        return (self._fleet, NamespaceProtection(services), self._scheduler)
 
     def reconcilers(self, services: Services) -> Iterable[Reconciler[Any, Any]]:
         """One for each kind."""
-        fleet = self._fleet
-        scheduler = FirstFitScheduler(services, fleet)
+        fleet, scheduler = self._fleet, self._scheduler
         return (
             RegionReconciler(services),
             ZoneReconciler(services),

@@ -44,6 +44,15 @@ HOSTS = Gauge(
     "stratiform_hosts", "Hosts by back-end and state of their connection.", ["backend", "link"], registry=REGISTRY
 )
 
+PLACEMENTS = Counter("stratiform_placements_total", "Placement decisions by result.", ["result"], registry=REGISTRY)
+PLACEMENT_REJECTIONS = Counter(
+    "stratiform_placement_rejections_total",
+    "Refused decisions that lost hosts to this filter.",
+    ["filter"],
+    registry=REGISTRY,
+)
+PLACEMENT_WAITING = Gauge("stratiform_placement_waiting", "Instances that fit nowhere now.", registry=REGISTRY)
+
 OBJECTS = Gauge("stratiform_objects", "Objects in the cache.", ["kind"], registry=REGISTRY)
 UNREADABLE = Gauge("stratiform_objects_unreadable", "Objects whose spec cannot be read.", ["kind"], registry=REGISTRY)
 WATCH_EVENTS = Counter("stratiform_watch_events_total", "Events that Kopf reported.", ["kind"], registry=REGISTRY)

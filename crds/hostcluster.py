@@ -147,6 +147,9 @@ class ClusterLimits(Model):
     memory_percent: Annotated[
         int, between(1, 100), live("Percent of overcommitted memory beyond which nothing new is placed on a host.")
     ] = 85
+    instances: Annotated[
+        int | None, between(1, 10_000), live("Most instances that take room on one host. Unset: no bound.")
+    ] = None
 
 
 class ClusterCPU(Model):

@@ -61,6 +61,9 @@ class Explanation(Model):
     nearest: Annotated[
         tuple[NearMiss, ...], atomic_list(most=3), about("Hosts that nearly fitted, nearest first.")
     ] = ()
+    helps: Annotated[
+        tuple[Sentence, ...], atomic_list(most=5), about("What would make it fit, such as free 2Gi memory on node-2.")
+    ] = ()
     scores: Annotated[tuple[ScorePart, ...], map_list("name", most=16), about("Parts of the winner's score.")] = ()
     decided_at: Annotated[Time | None, about("When it was last looked at. Unset: with the placement.")] = None
 

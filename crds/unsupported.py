@@ -59,13 +59,6 @@ TABLE: tuple[Entry, ...] = (
     _entry("HostCluster", "architecture", _AARCH64, "aarch64"),
     _entry("HostCluster", "uplinks[].type", _UPLINK, *_UPLINKS),
     _entry(
-        "HostCluster",
-        "placement.policy",
-        "policies other than Balanced are not supported yet: leave it unset",
-        "Packed",
-        "Spread",
-    ),
-    _entry(
         "Host", "connection.type", "this connection is not supported yet: use Libvirt or Simulated", "VSphere", "Xen"
     ),
     _entry("Host", "uplinks[].type", _UPLINK, *_UPLINKS),
@@ -98,18 +91,6 @@ TABLE: tuple[Entry, ...] = (
     ),
     _entry("Snapshot", "", "snapshots are not supported yet: the object is kept, and nothing is done for it"),
     _entry("Instance", "firmware.secure_boot", "secure boot is not supported yet: leave it unset"),
-    _entry(
-        "Instance",
-        "placement.affinity[].required",
-        "preferred affinity is not supported yet: set required: true, or remove the term",
-        False,
-    ),
-    _entry(
-        "Instance",
-        "placement.anti_affinity[].required",
-        "preferred anti-affinity is not supported yet: set required: true, or remove the term",
-        False,
-    ),
 )
 
 _BY_KIND: dict[str, tuple[Entry, ...]] = {

@@ -109,6 +109,10 @@ class Cache(Protocol):
     def namespaces(self) -> Mapping[str, Mapping[str, str]]:
         """Every core Namespace with its labels."""
 
+    def subscribe(self, told: Callable[[Key], None]) -> None:
+        """Be told of every object, core Namespaces included, that comes, goes or changes, after it did: by a call that
+        must be quick and raise nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Again:

@@ -63,6 +63,7 @@ class ObjectCache:
         self._index: defaultdict[tuple[str, str], dict[Key, None]] = defaultdict(dict)
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._namespaces: dict[str, tuple[int, Mapping[str, str]]] = {}
+        self._told: list[Callable[[Key], None]] = []
 
     # What reconcilers read -------------------------------------------------------------------------------------------
 
@@ -95,6 +96,9 @@ class ObjectCache:
         """Every core Namespace with its labels."""
         return {name: labels for name, (_, labels) in self._namespaces.items()}
 
+    def subscribe(self, told: Callable[[Key], None]) -> None:
+        self._told.append(told)
+
     # What feeds it ---------------------------------------------------------------------------------------------------
 
     def apply(self, kind: str, raw: Mapping[str, Any], *, own: bool = False) -> bool:
@@ -125,7 +129,9 @@ class ObjectCache:
     def remove(self, key: Key, uid: str) -> bool:
         """The object with that uid is gone for good. True if it was there."""
         if key.kind == "Namespace":
-            return self._namespaces.pop(key.name, None) is not None
+            found = self._namespaces.pop(key.name, None) is not None
+            self._tell(key)
+            return found
         self._bury(uid)
         entry = self._entries[key.kind].get(key)
         if entry is None or entry.obj.uid != uid:
@@ -172,6 +178,7 @@ class ObjectCache:
             self._index[new][key] = None
         entry.obj, entry.version, entry.signal = obj, version, signal
         entry.references, entry.indexed = references, indexed
+        self._tell(key)
         if changed:
             self._wake_referrers(key)
         touched = before | references if changed else before ^ references
@@ -185,8 +192,13 @@ class ObjectCache:
         self._relate(key, entry.references, frozenset())
         for pair in entry.indexed:
             self._unindex(pair, key)
+        self._tell(key)
         self._wake_referrers(key)
         self._wake_targets(entry.references)
+
+    def _tell(self, key: Key) -> None:
+        for told in self._told:
+            told(key)
 
     def _derive(
         self, obj: Obj[Any, Any], entry: _Entry | None
@@ -248,6 +260,7 @@ class ObjectCache:
             return False
         self._namespaces[metadata["name"]] = (version, labels)
         if known is None or known[1] != labels:
+            self._tell(Key("Namespace", "", metadata["name"]))
             self._wake_referrers(Key("Namespace", "", metadata["name"]))
         return True
 

@@ -59,6 +59,9 @@ class Clearance:
 class Fleet(Protocol):
     def view(self, host: str) -> HostView | None: ...
 
+    def subscribe(self, told: Callable[[str], None]) -> None:
+        """Be told every host whose link or facts changed, by a call that must be quick and raise nothing."""
+
     def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
         """host → facts, over all hosts whose present connection was listed."""
 

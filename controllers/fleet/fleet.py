@@ -66,6 +66,7 @@ class LiveFleet:
         """uuid → its last sign when it was last found not clear: whoever asks about a newer one asks anew."""
         self._fresh: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
+        self._told: list[Callable[[str], None]] = []
 
     # ------------------------------------------------------------ what the Host kind asks
 
@@ -78,6 +79,7 @@ class LiveFleet:
             session = None
         if session is None:
             session = self._sessions[host] = HostSession(host, plan, self)
+            self._tell(host)
             self._measure()
         session.replan(plan)
         return session.view()
@@ -91,6 +93,7 @@ class LiveFleet:
                 host=host, link=Link.REFUSED, since=self.services.now(), last_contact=None, facts=None,
                 reason=reason, error=message,
             )  # fmt: skip
+            self._tell(host)
 
     def forget(self, host: str) -> None:
         """The Host object is gone."""
@@ -223,8 +226,16 @@ class LiveFleet:
                 return str(instance.status.placement.host) if instance.status.placement.host else None
         return None
 
+    def subscribe(self, told: Callable[[str], None]) -> None:
+        self._told.append(told)
+
+    def _tell(self, host: str) -> None:
+        for told in self._told:
+            told(host)
+
     def link_changed(self, session: HostSession) -> None:
         self._measure()
+        self._tell(session.host)
         host = Key("Host", "", session.host)
         self.services.enqueue(host)
         for instance in self.services.cache.referrers(host, "Instance"):
@@ -243,6 +254,7 @@ class LiveFleet:
             self.services.enqueue(Key("Host", "", host), after=SOON)
 
     def facts_changed(self, host: str) -> None:
+        self._tell(host)
         self.services.enqueue(Key("Host", "", host))
 
     def pool_changed(self, uuid: str) -> None:

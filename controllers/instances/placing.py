@@ -15,8 +15,10 @@ from crds.instancestatus import Explanation, InstanceResources, Placement
 from drivers.base import Destroy, Undefine
 from drivers.errors import Busy, NotOurs
 
-LONGEST_WAIT = 30.0
-"""Seconds after which an instance that fits nowhere is tried again at the latest."""
+LONGEST_WAIT = 300.0
+"""Seconds after which an instance that fits nowhere is tried again though the scheduler heard of nothing that helps."""
+TOLD_AGAIN = 60.0
+"""Seconds after which a refusal's figures are told anew though it is refused for the same reasons."""
 LOST_ROUNDS = "its status was lost, and it was not found yet"
 
 
@@ -168,8 +170,8 @@ async def decide(work: Work) -> dict[str, str]:
     last = work.status.placement.sequence if work.status.placement else 0
     decision = scheduler.decide(work.obj, avoid=work.memory.avoid)
     if isinstance(decision, Refusal):
-        _explain(work, decision.explanation)
-        raise _no_host(work, decision)
+        told = _explain(work, decision.explanation)
+        raise _no_host(work, Refusal(reason=decision.reason, message=told.summary, explanation=told))
     work.place(decision.host, next_sequence(last, work.now), decision.explanation)
     work.update(resources=_resources(work), uuid=work.uuid, steps=())
     work.reached("Scheduled")
@@ -196,15 +198,22 @@ def _check_pin(work: Work) -> None:
         raise Refused("HostNotFound", missing, type_="Scheduled", after=10.0)
 
 
-def _explain(work: Work, explanation: Explanation) -> None:
-    """Why none: refreshed when what it says changes, so that it makes no write storm."""
+def _explain(work: Work, explanation: Explanation) -> Explanation:
+    """Why none: refreshed when the reasons change, else at most once a minute, so that it makes no write storm. Answers
+    what is told now."""
     old = work.status.placement
-    if old is not None and old.explanation is not None:
-        fresh = explanation.model_dump(exclude={"decided_at"})
-        if old.explanation.model_dump(exclude={"decided_at"}) == fresh:
-            return
-    kept = old or Placement()
-    work.update(placement=kept.model_copy(update={"explanation": explanation}))
+    told = old.explanation if old is not None else None
+    if told is not None and _reasons(told) == _reasons(explanation):
+        at = told.decided_at
+        if at is None or (work.now - at).total_seconds() < TOLD_AGAIN:
+            return told
+    fresh = explanation.model_copy(update={"decided_at": work.now.replace(microsecond=0)})
+    work.update(placement=(old or Placement()).model_copy(update={"explanation": fresh}))
+    return fresh
+
+
+def _reasons(explanation: Explanation) -> object:
+    return explanation.winner, tuple(r.reason for r in explanation.rejected), tuple(n.host for n in explanation.nearest)
 
 
 def _resources(work: Work) -> InstanceResources:
@@ -249,12 +258,12 @@ async def settle_before_start(work: Work) -> dict[str, str]:
 
 
 def _no_host(work: Work, refusal: Refusal) -> Refused:
-    """Asked again soon at first, since hosts connect and guests go; later ever more seldom."""
+    """The scheduler wakes it when something changed that lets it in; asked again by itself ever more seldom."""
     memory = work.memory
     said = f" Tried before: {memory.refusal}" if memory.avoid and memory.refusal else ""
     memory.avoid = frozenset()
     memory.refused += 1
-    after = min(2.0 ** (memory.refused - 1), LONGEST_WAIT)
+    after = min(4.0 * 2.0**memory.refused, LONGEST_WAIT)
     return Refused(refusal.reason, refusal.message + said, type_="Scheduled", after=after)
 
 

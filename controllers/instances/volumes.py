@@ -43,13 +43,14 @@ def _asked_pool(entry: InstanceVolume) -> str:
 
 
 def _decide_pools(work: Work) -> Mapping[str, str]:
-    """The scheduler prefers the host of the placement; another host's pools would be of no use."""
-    decision = work.tools.scheduler.decide(work.obj)
-    if isinstance(decision, Decision) and decision.host == work.host:
+    """On the host of the placement; another host's pools would be of no use."""
+    decision = work.tools.scheduler.decide_on(work.obj, work.host)
+    if isinstance(decision, Decision):
         return decision.pools
-    why = decision.explanation.summary if isinstance(decision, Decision) else decision.message
     raise Refused(
-        "NoStoragePool", f"Host {work.host} has no storage pool for the volumes still to be made: {why}", after=30
+        "NoStoragePool",
+        f"Host {work.host} has no storage pool for the volumes still to be made: {decision.message}",
+        after=30,
     )
 
 

@@ -34,6 +34,9 @@ class Scheduler(Protocol):
         """Pick a host and pools and reserve them. `avoid`: hosts where it just failed to start. Not a coroutine: no
         other decision can come in between. Asking again for the same uid replaces its reservation."""
 
+    def decide_on(self, instance: Obj[Any, Any], host: str) -> Decision | Refusal:
+        """As `decide`, for an instance whose host is decided already: that host alone, Disabled or not."""
+
     def forget(self, uid: str) -> None:
         """Drop the assumed reservation of an instance (its decision was not written, or it is gone)."""
 

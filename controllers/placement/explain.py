@@ -1,63 +1,64 @@
-"""The story of a decision, for status, condition and event. Pure; bounded whatever the number of hosts."""
+"""The story of a decision for status, condition and event: bounded whatever the number of hosts. Pure."""
 
-from collections.abc import Iterable
+from functools import lru_cache
 
-from controllers.placement.firstfit import Fit, Miss, NoFit
-from crds.instancestatus import Explanation, NearMiss, Rejection
+from controllers.placement.core.story import Lost, Placed, Story, Unplaced
+from crds.instancestatus import Explanation, NearMiss, Rejection, ScorePart
 
-NAMED_HOSTS = 3
-"""Hosts whose shortfall is told one by one in a message; more are counted by reason."""
-CAPACITY = ("InsufficientCPU", "InsufficientMemory")
+NO_HOST = "No host is there yet: make a Host in a HostCluster of this zone."
 
 
-def explain(result: Fit | NoFit, candidates: int) -> Explanation:
-    """What `status.placement.explanation` says."""
-    misses = result.misses
-    rejected = tuple(_rejections(misses))
-    if isinstance(result, Fit):
-        passed = f" {len(misses)} before it did not fit." if misses else ""
-        summary = f"{result.host}: the first of {candidates} hosts by name that every filter lets through.{passed}"
-        return Explanation(winner=result.host, summary=summary, candidates=candidates, rejected=rejected)
-    near = [
-        NearMiss(host=m.host, reason=m.reason, shortfall=m.shortfall.nearest.removeprefix("short of "))
-        for m in _nearest(misses)
-    ]
-    return Explanation(
-        summary=message(misses, candidates)[:1024], candidates=candidates, rejected=rejected, nearest=tuple(near[:3])
-    )
+def explain(result: Placed | Unplaced) -> Explanation:
+    """What `status.placement.explanation` says. Built without validation: it is made for every decision."""
+    story = result.story
+    rejected = tuple(map(_rejection, story.lost[:16]))
+    if isinstance(result, Placed):
+        scores = tuple(_part(name, max(-1000, min(1000, round(value * 1000)))) for name, value in story.parts)
+        return Explanation.model_construct(
+            winner=result.host, summary=_won(result), candidates=story.candidates, rejected=rejected, nearest=(),
+            helps=(), scores=scores, decided_at=None,
+        )  # fmt: skip
+    near = tuple(NearMiss.model_construct(host=n.host, reason=n.reason, shortfall=n.missing[:1024]) for n in story.near)
+    return Explanation.model_construct(
+        winner=None, summary=message(story)[:1024], candidates=story.candidates, rejected=rejected, nearest=near,
+        helps=tuple(h[:1024] for h in story.helps[:5]), scores=(), decided_at=None,
+    )  # fmt: skip
 
 
-def message(misses: Iterable[Miss], candidates: int) -> str:
+@lru_cache(8192)
+def _part(name: str, thousandths: int) -> ScorePart:
+    return ScorePart(name=name, score=thousandths)
+
+
+@lru_cache(1024)
+def _rejection(lost: Lost) -> Rejection:
+    return Rejection(reason=lost.reason, count=lost.count, hosts=lost.hosts[:8], message=lost.message[:1024] or None)
+
+
+def _won(result: Placed) -> str:
+    story = result.story
+    if story.candidates == 1:
+        return f"{result.host}: the only host there is."
+    if story.fitting == 1:
+        return f"{result.host}: the only one that fits of {story.candidates} hosts."
+    return f"{result.host}: the best of the {story.fitting} that fit, of {story.candidates} hosts."
+
+
+def message(story: Story) -> str:
     """`0 of 3 hosts fit: node-1 needs 4Gi memory, 1.2Gi free; node-2 … Nearest: node-1, short of 2.8Gi memory.`"""
-    listed = list(misses)
-    if not candidates:
-        return "No host is there yet: make a Host in a HostCluster of this zone."
-    if len(listed) <= NAMED_HOSTS:
-        told = "; ".join(f"{m.host} {m.shortfall.text}" for m in listed)
+    if not story.candidates:
+        return NO_HOST
+    if story.texts:
+        told = "; ".join(f"{host} {text}" for host, text in story.texts)
     else:
-        told = "; ".join(
-            f"{r.count} {r.reason} ({', '.join(r.hosts[:2])}{', …' if r.count > 2 else ''}: {r.message})"
-            for r in _rejections(listed)
-        )
-    nearest = _nearest(listed)
-    tail = f" Nearest: {nearest[0].host}, {nearest[0].shortfall.nearest}." if nearest else ""
-    return f"0 of {candidates} hosts fit: {told}.{tail}"
+        told = "; ".join(map(_lost, story.lost))
+    near = f" Nearest: {story.near[0].host}, short of {story.near[0].missing}." if story.near else ""
+    others = story.helps[1:] if story.near else story.helps
+    helps = f" {'Or' if story.near else 'To let it in:'} {', or '.join(others)}." if others else ""
+    return f"0 of {story.candidates} hosts fit: {told}.{near}{helps}"
 
 
-def _rejections(misses: Iterable[Miss]) -> list[Rejection]:
-    by_reason: dict[str, list[Miss]] = {}
-    for miss in misses:
-        by_reason.setdefault(miss.reason, []).append(miss)
-    return [
-        Rejection(
-            reason=reason,
-            count=len(found),
-            hosts=tuple(sorted(m.host for m in found)[:8]),
-            message=found[0].shortfall.text[:1024],
-        )
-        for reason, found in list(by_reason.items())[:16]
-    ]
-
-
-def _nearest(misses: Iterable[Miss]) -> list[Miss]:
-    return sorted((m for m in misses if m.reason in CAPACITY), key=lambda m: (m.shortfall.short, m.host))
+def _lost(lost: Lost) -> str:
+    names = ", ".join(lost.hosts[:2])
+    more = ", …" if lost.count > 2 else ""
+    return f"{lost.count} {lost.reason} ({names}{more}: {lost.message})" if names else f"{lost.count} {lost.reason}"

@@ -3,13 +3,12 @@
 Raises Refused for what is missing.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from controllers.engine.base import Cache, Obj, Refused
-from controllers.logic.inheritance import lineage
 from controllers.logic.visibility import came_late, visible
-from controllers.placement.cloud import Request, Term, VolumeWant
+from controllers.placement.core.asks import Ask, Shape, VolumeWant
+from controllers.placement.records import terms_of
 from crds.instance import InstanceSpec
 from crds.instancestatus import InstanceStatus
 from crds.template import TemplateSpec
@@ -36,10 +35,10 @@ def resources(cache: Cache, instance: InstanceObj) -> tuple[int, int]:
     return offer.spec.cpus, offer.spec.memory
 
 
-def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str], assumed: Mapping[str, str]) -> Request:
-    """`assumed`: uid → host of instances whose decision the cache does not show yet. Raises Refused with the words of
-    the Ready condition: an object that it names is not there."""
-    spec = instance.spec
+def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Ask:
+    """What placement is asked. Raises Refused with the words of the Ready condition: an object that it names is not
+    there."""
+    spec, status = instance.spec, instance.status
     cpus, memory = resources(cache, instance)
     offer = cache.get("InstanceType", "", spec.instance_type_ref.name) if spec.instance_type_ref else None
     tags = frozenset(offer.spec.storage_tags) if offer else frozenset[str]()
@@ -49,28 +48,31 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str], assumed: M
         selector.update(placement.host_selector.match_labels)
     wants, bound = _volumes(cache, instance, tags)
     boot = _templates(cache, instance)
-    status = instance.status
-    hardware = status.hardware
-    hosts = status.placement.host if status.placement else None
     extra = status.resources.overhead if status.resources and status.resources.overhead else overhead(cpus, memory)
-    return Request(
-        uid=instance.uid,
+    shape = Shape(
         namespace=instance.namespace,
         zone=spec.zone_ref.name,
         cpus=cpus,
         memory=memory + extra,
         architecture=boot.architecture if boot else "",
-        firmware=_firmware(spec, boot, hardware),
-        machine_type=hardware.machine if hardware else "",
-        pinned=placement.host_ref.name if placement and placement.host_ref else "",
+        firmware=_firmware(spec, boot, status.hardware),
+        machine_type=status.hardware.machine if status.hardware else "",
         ignore_disabled=bool(placement and placement.ignore_allocation_state),
-        selector=selector,
+        selector=frozenset(selector.items()),
         volumes=tuple(wants),
-        bound=bound,
-        networks=_networks(cache, instance),
-        terms=(*_terms(cache, instance, assumed), *_terms_of_others(cache, instance, assumed)),
+        bound=tuple(sorted(bound.items())),
+        networks=tuple(sorted(_networks(cache, instance).items())),
+    )
+    last = status.placement.host if status.placement else None
+    return Ask(
+        uid=instance.uid,
+        shape=shape,
+        name=instance.name,
+        labels=frozenset(instance.labels.items()),
+        terms=terms_of(instance),
+        pinned=placement.host_ref.name if placement and placement.host_ref else "",
         avoid=avoid,
-        prefer=hosts or (status.host_ref.name if status.host_ref else ""),
+        prefer=last or (status.host_ref.name if status.host_ref else ""),
     )
 
 
@@ -120,15 +122,18 @@ def _want(cache: Cache, instance: InstanceObj, entry: Any, tags: frozenset[str])
                 f"spec.volumes[{entry.name}].managed.volumeTypeRef: VolumeType {managed.volume_type_ref.name} does not "
                 "exist.",
             )
-    size = managed.size or 0
+    size, image = managed.size or 0, ""
     if managed.template_ref:
         template = template_of(cache, instance, managed.template_ref, f"spec.volumes[{entry.name}].managed.templateRef")
         size = max(size, template.status.virtual_size or 0, template.spec.minimum_size or 0)
+        image = f"{template.namespace}/{template.name}"
     return VolumeWant(
         entry=entry.name,
         size=size,
         tags=tags | (frozenset(vtype.spec.storage_tags) if vtype else frozenset[str]()),
         pool=managed.storage_pool_ref.name if managed.storage_pool_ref else "",
+        provisioning=vtype.spec.provisioning or "" if vtype else "",
+        template=image,
     )
 
 
@@ -174,68 +179,3 @@ def _networks(cache: Cache, instance: InstanceObj) -> dict[str, str]:
         if network.spec.physical:
             found[nic.name] = network.spec.physical.network
     return found
-
-
-def _terms(cache: Cache, instance: InstanceObj, assumed: Mapping[str, str]) -> Iterable[Term]:
-    """Required (anti-)affinity, counted against every member of the own namespace that has a placement, running or
-    stopped (W7). The own instance never counts."""
-    placement = instance.spec.placement
-    if placement is None:
-        return
-    for field, anti, terms in (
-        ("affinity", False, placement.affinity or ()), ("antiAffinity", True, placement.anti_affinity or ()),
-    ):  # fmt: skip
-        for term in terms:
-            if term.required:
-                wanted = term.instance_selector.match_labels
-                told = ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
-                members = [o for o in _neighbours(cache, instance) if _matches(o, wanted)]
-                yield Term(
-                    topology=term.topology,
-                    domains=frozenset(d for o in members for d in _domains(cache, o, term.topology, assumed)),
-                    anti=anti,
-                    text=f"a member of {field} {term.topology} {told}",
-                )
-
-
-def _terms_of_others(cache: Cache, instance: InstanceObj, assumed: Mapping[str, str]) -> Iterable[Term]:
-    """Who keeps others away keeps away this one too, whoever was placed first."""
-    for other in _neighbours(cache, instance):
-        placement = other.spec.placement
-        for term in (placement.anti_affinity or ()) if placement else ():
-            if term.required and _matches(instance, term.instance_selector.match_labels):
-                yield Term(
-                    topology=term.topology,
-                    domains=frozenset(_domains(cache, other, term.topology, assumed)),
-                    anti=True,
-                    text=f"Instance {other.name}, whose antiAffinity this one matches",
-                )
-
-
-def _neighbours(cache: Cache, instance: InstanceObj) -> Iterable[InstanceObj]:
-    for other in cache.all("Instance"):
-        if other.namespace == instance.namespace and other.uid != instance.uid and not other.problem:
-            yield other
-
-
-def _matches(instance: InstanceObj, wanted: Mapping[str, str]) -> bool:
-    return all(instance.labels.get(key) == value for key, value in wanted.items())
-
-
-def _domains(cache: Cache, member: InstanceObj, topology: str, assumed: Mapping[str, str]) -> Iterable[str]:
-    placed = member.status.placement
-    hosts = {assumed.get(member.uid), placed.host if placed else None}
-    hosts.add(placed.target.host if placed and placed.target else None)
-    for host in hosts:
-        if host:
-            yield domain_of(cache, host, topology)
-
-
-def domain_of(cache: Cache, host: str, topology: str) -> str:
-    """Name of the topology domain that a host is in; "" while a link is missing."""
-    if topology == "Host":
-        return host
-    obj = cache.get("Host", "", host)
-    above = lineage(cache, obj) if obj else None
-    found = {"HostCluster": above.cluster, "HostPod": above.pod, "Zone": above.zone}[topology] if above else None
-    return found.name if found else ""

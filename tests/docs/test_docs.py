@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from controllers.placement.filters import FILTERS
+from controllers.placement.core.filters import FILTERS, OF_INSTANCE
+from controllers.placement.core.weighers import NAMES
 from crds.base import API_VERSION
 from crds.kinds import KINDS
 from crds.schema import root_schema
@@ -96,8 +97,13 @@ def test_every_condition_type_in_the_code_is_told_of() -> None:
 
 def test_filters_stand_in_their_order() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "placement.md").read_text(), re.MULTILINE)
-    names = [reason for reason, _ in FILTERS]
+    names = [*(f.reason for f in FILTERS), *OF_INSTANCE]
     assert [row for row in rows if row in names] == names
+
+
+def test_every_weigher_is_told_of() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "placement.md").read_text(), re.MULTILINE)
+    assert set(NAMES) <= set(rows)
 
 
 def _manifests() -> Iterator[tuple[str, dict[str, Any]]]:

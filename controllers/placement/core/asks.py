@@ -78,6 +78,7 @@ class Ask:
 
     uid: str
     shape: Shape
+    name: str = ""
     labels: Labels = frozenset()
     terms: tuple[TermWant, ...] = ()
     pinned: str = ""
@@ -97,6 +98,7 @@ class Claim:
     """What one instance holds, decided or seen. A stopped one holds its place against anti-affinity alone (W7)."""
 
     namespace: str
+    name: str = ""
     labels: Labels = frozenset()
     hosts: tuple[str, ...] = ()
     """One; two while it moves."""

@@ -2,8 +2,9 @@
 host. Works on a copy of the shape's scores, and only where there is something to add.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,8 @@ class Out:
     reason: str
     count: int
     rows: tuple[int, ...]
-    text: str
+    text: Callable[[int], str]
+    """Why that row is lost, in words that fit after the host's name."""
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ class Narrowed:
             self.score, self.mine = self.score.copy(), True
         return self.score
 
-    def lose(self, reason: str, rows: Rows, text: str) -> None:
+    def lose(self, reason: str, rows: Rows, text: Callable[[int], str]) -> None:
         score = self.own()
         if not len(rows):
             return
@@ -59,17 +61,17 @@ def narrow(ask: Ask, view: Evaluation, terms: Terms) -> Narrowed:
         row = hosts.row(ask.pinned)
         if row >= 0:
             others[row] = False
-        found.lose("NotPinnedHost", np.flatnonzero(others), f"is not the pinned host {ask.pinned}")
+        found.lose("NotPinnedHost", np.flatnonzero(others), lambda _: f"is not the pinned host {ask.pinned}")
     if ask.avoid:
         rows = np.array([r for r in map(hosts.row, sorted(ask.avoid)) if r >= 0], np.intp)
-        found.lose("FailedToStart", rows, "just failed to start it")
+        found.lose("FailedToStart", rows, lambda _: "just failed to start it")
     for want in ask.terms:
         if not want.weight:
             _require(found, hosts, want, terms.term(want.key))
     for term in terms.matching(ask.shape.namespace, ask.labels):
         if term.carriers.size:
-            text = f"already holds one whose antiAffinity {term.key} this one matches"
-            found.lose("Affinity", _inside(hosts, term.carriers, term.key.topology), text)
+            rows = _inside(hosts, term.carriers, term.key.topology)
+            found.lose("Affinity", rows, partial(_kept_away, terms, term))
     _prefer(found, ask, hosts, terms)
     return found
 
@@ -77,13 +79,16 @@ def narrow(ask: Ask, view: Evaluation, terms: Terms) -> Narrowed:
 def _require(found: Narrowed, hosts: Hosts, want: TermWant, term: Term) -> None:
     if want.anti:
         if term.members.size:
-            text = f"already holds a member of antiAffinity {want.key}"
-            found.lose("Affinity", _inside(hosts, term.members, want.key.topology), text)
+            rows = _inside(hosts, term.members, want.key.topology)
+            found.lose("Affinity", rows, lambda _: f"already holds a member of antiAffinity {want.key}")
     elif term.members.size:
         outside = np.ones(hosts.size, np.bool_)
         outside[_inside(hosts, term.members, want.key.topology)] = False
-        text = f"is not where a member of affinity {want.key} runs"
-        found.lose("Affinity", np.flatnonzero(outside), text)
+        found.lose("Affinity", np.flatnonzero(outside), lambda _: f"is not where a member of affinity {want.key} runs")
+
+
+def _kept_away(terms: Terms, term: Term, row: int) -> str:
+    return f"already holds Instance {terms.carrier(term, row)}, whose antiAffinity this one matches"
 
 
 def _inside(hosts: Hosts, domains: Domains, topology: str) -> Rows:

@@ -11,10 +11,11 @@ import numpy as np
 
 from controllers.placement.core.asks import Ask, Claim, Shape
 from controllers.placement.core.evaluation import FITS, Evaluation
+from controllers.placement.core.filters import FILTERS, REASONS
 from controllers.placement.core.hosts import HostRecord, Hosts
 from controllers.placement.core.narrow import narrow
 from controllers.placement.core.pools import PoolRecord, Pools
-from controllers.placement.core.story import Placed, Unplaced
+from controllers.placement.core.story import Placed, Unplaced, alone
 from controllers.placement.core.telling import tell_placed, tell_unplaced
 from controllers.placement.core.terms import Terms
 
@@ -140,6 +141,29 @@ class Planner:
         found.refresh()
         return found
 
+    def about(self, ask: Ask, host: str, refused: Unplaced) -> Unplaced:
+        """The refusal of an instance that is pinned to the host, told of this host alone."""
+        row = self.hosts.row(host)
+        if row < 0 or not self.hosts.alive[row]:
+            return alone(host, "NotPinnedHost", "does not exist")
+        view = self.evaluation(ask.shape)
+        code = int(view.code[row])
+        if code:
+            return alone(host, REASONS[code], FILTERS[code - 1].tells(view, row), refused.story.near)
+        lost = [lost for lost in refused.story.lost if host in lost.hosts]
+        return alone(host, lost[-1].reason, lost[-1].message) if lost else refused
+
+    def room(self, shape: Shape) -> dict[str, int]:
+        """How many more of that shape fit now, by HostCluster; each alone, and storage counted by yes or no."""
+        view = self.evaluation(shape)
+        rows = np.flatnonzero(view.code[: self.hosts.size] == 0)
+        hosts = self.hosts
+        many = np.minimum(hosts.free_cpus[rows] // max(shape.cpus, 1), hosts.free_memory[rows] // max(shape.memory, 1))
+        many = np.minimum(many, hosts.most_instances[rows] - hosts.instances[rows])
+        names = hosts.values["cluster"].values
+        sums = np.bincount(hosts.cluster[rows] + 1, weights=many, minlength=len(names) + 1)[1:]
+        return {name: int(number) for name, number in zip(names, sums, strict=False) if number}
+
     @staticmethod
     def claim_of(ask: Ask, placed: Placed, *, starting: bool = True) -> Claim:
         """What the decision takes, once it is taken."""
@@ -148,6 +172,6 @@ class Planner:
             pool = placed.pools[want.entry]
             sizes[pool] = sizes.get(pool, 0) + want.size
         return Claim(
-            namespace=ask.shape.namespace, labels=ask.labels, hosts=(placed.host,), cpus=ask.shape.cpus,
+            namespace=ask.shape.namespace, name=ask.name, labels=ask.labels, hosts=(placed.host,), cpus=ask.shape.cpus,
             memory=ask.shape.memory, starting=starting, carried=ask.carried, volumes=sizes,
         )  # fmt: skip

@@ -52,3 +52,9 @@ class Placed:
 @dataclass(frozen=True, slots=True)
 class Unplaced:
     story: Story
+
+
+def alone(host: str, reason: str, text: str, near: tuple[Near, ...] = ()) -> Unplaced:
+    """Of one host that was asked alone."""
+    lost = (Lost(reason, 1, (host,), text),)
+    return Unplaced(Story(candidates=1, fitting=0, lost=lost, near=near, texts=((host, text),)))

@@ -42,7 +42,7 @@ def tell_unplaced(ask: Ask, view: Evaluation, narrowed: Narrowed) -> Story:
     counts = view.counts.tolist()
     lost = [_lost(view, code, counts[code]) for code in _TOLD if counts[code]]
     for out in _joined(narrowed.lost):
-        lost.append(Lost(out.reason, out.count, tuple(map(view.hosts.name, out.rows)), out.text))
+        lost.append(Lost(out.reason, out.count, tuple(map(view.hosts.name, out.rows)), out.text(out.rows[0])))
     candidates = view.candidates()
     texts = tuple(_texts(view, narrowed)) if candidates <= NAMED else ()
     helps = (*(f"free {n.missing} on {n.host}" for n in near[:1]), *_helps(view))
@@ -94,7 +94,7 @@ def _near(view: Evaluation, narrowed: Narrowed) -> Iterator[Near]:
 
 def _texts(view: Evaluation, narrowed: Narrowed) -> Iterator[tuple[str, str]]:
     """Every candidate with why not."""
-    outs = {row: out.text for out in reversed(narrowed.lost) for row in out.rows}
+    outs = {row: out.text(row) for out in reversed(narrowed.lost) for row in out.rows}
     size = view.hosts.size
     rows = np.flatnonzero((view.code[:size] != REASONS.index(OTHER_ZONE)) & view.hosts.alive[:size]).tolist()
     for row in sorted(rows, key=view.hosts.name):

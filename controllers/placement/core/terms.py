@@ -61,10 +61,12 @@ class Domains:
 class Term:
     """`members`: of those who match. `carriers`: of those who carry it as required anti-affinity."""
 
-    __slots__ = ("carriers", "key", "members")
+    __slots__ = ("carriers", "carry", "key", "members")
 
     def __init__(self, key: TermKey) -> None:
         self.key = key
+        self.carry: dict[str, Claim] = {}
+        """By uid: those whose domains `carriers` has."""
         self.members, self.carriers = Domains(), Domains()
 
 
@@ -106,6 +108,7 @@ class Terms:
                 term.members.add(domain)
         for key in claim.carried:
             term = self.term(key)
+            term.carry[uid] = claim
             for domain in self._where(claim, key.topology):
                 term.carriers.add(domain)
 
@@ -119,8 +122,14 @@ class Terms:
             for domain in self._where(claim, term.key.topology):
                 term.members.drop(domain)
         for key in claim.carried:
+            self._terms[key].carry.pop(uid, None)
             for domain in self._where(claim, key.topology):
                 self._terms[key].carriers.drop(domain)
+
+    def carrier(self, term: Term, row: int) -> str:
+        """Name of one who carries the term in the row's domain."""
+        domain = self._hosts.domain(row, term.key.topology)
+        return next((c.name for c in term.carry.values() if domain in self._where(c, term.key.topology)), "")
 
     def prune(self) -> None:
         """Forget terms that nobody matches or carries; they are counted anew when named again."""
@@ -135,7 +144,7 @@ class Terms:
     def __len__(self) -> int:
         return len(self._terms)
 
-    def _where(self, claim: Claim, topology: str) -> Iterable[int]:
+    def _where(self, claim: Claim, topology: str) -> set[int]:
         return {self._hosts.domain(self._hosts.intern(host), topology) for host in claim.hosts}
 
 

@@ -1,0 +1,164 @@
+"""From objects to what the engine is fed with: one host, one pool, what one instance takes. Pure look-ups in the cache.
+
+Called by `feed` for what changed, and by `dump` for a whole API at once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from controllers.engine.base import Cache, Obj
+from controllers.fleet.base import HostView, Link
+from controllers.logic.capacity import Taken, counts, host_capacity
+from controllers.logic.inheritance import effective_allocation, in_scope, lineage, own_allocation
+from controllers.placement.core.asks import Claim, TermKey, TermWant
+from controllers.placement.core.hosts import Audience, HostRecord
+from controllers.placement.core.pools import PoolRecord
+from crds.base import NamespaceSet
+from crds.instance import InstanceSpec
+from crds.instancestatus import InstanceStatus
+from drivers.base import HostFacts
+
+InstanceObj = Obj[InstanceSpec, InstanceStatus]
+ANYBODY = Audience()
+PREFERRED = 50
+"""Weight of a preferred term that gives none."""
+
+
+def host_record(
+    cache: Cache, host: Obj[Any, Any], facts: HostFacts | None, down: str, pools: frozenset[str]
+) -> HostRecord:
+    """`pools`: those that are connected there. Without what our instances take."""
+    above = lineage(cache, host)
+    cluster = above.cluster if above.cluster is not None and not above.cluster.problem else None
+    pod = above.pod if above.pod is not None and not above.pod.problem else None
+    disabled = effective_allocation(cache, host).source
+    record = HostRecord(
+        name=host.name,
+        zone=pod.spec.zone_ref.name if pod else "",
+        pod=pod.name if pod else "",
+        cluster=cluster.name if cluster else "",
+        labels=dict(host.labels),
+        down=down or ("" if facts else "has not been looked at yet"),
+        closed="is being deleted" if host.deleting else "is in maintenance" if host.spec.maintenance else "",
+        disabled=f"disabled: {disabled}" if disabled else "",
+        dedicated=_dedicated(host, above.above),
+        pools=pools,
+        networks=frozenset(u.name for u in (*host.spec.uplinks, *(cluster.spec.uplinks if cluster else ()))),
+    )
+    if facts is None or cluster is None:
+        return record
+    capacity = host_capacity(facts, host.spec, cluster.spec.overcommit, cluster.spec.limits, Taken())
+    return replace(
+        record,
+        hypervisor=facts.hypervisor,
+        architecture=facts.architecture,
+        firmware=frozenset(facts.firmware),
+        machine_types=frozenset(facts.machine_types),
+        cpus=capacity.cpu_limit,
+        memory=capacity.memory_limit,
+        foreign_cpus=capacity.foreign_cpus,
+        foreign_memory=capacity.foreign_memory,
+        max_guest_cpus=facts.max_instance_cpus,
+        max_instances=cluster.spec.limits.instances or 0,
+        policy=cluster.spec.placement.policy,
+    )
+
+
+def why_down(host: Obj[Any, Any], view: HostView | None) -> str:
+    """Why nothing can be started there now, in words that fit after the host's name; "" for a Ready host."""
+    if view is None:
+        return "is not connected yet"
+    if view.link is Link.DOWN:
+        return f"not reachable since {view.since:%H:%M}"
+    if view.link is not Link.UP:
+        return f"is {view.link.lower()}: {view.error}" if view.error else f"is {view.link.lower()}"
+    return not_ready(host)
+
+
+def not_ready(host: Obj[Any, Any]) -> str:
+    ready = host.condition("Ready") or {}
+    return "" if ready.get("status") == "True" else f"is not Ready ({ready.get('reason', 'Pending')})"
+
+
+def pool_record(pool: Obj[Any, Any], promised: int, templates: frozenset[str]) -> PoolRecord:
+    """`promised`: bytes of disks that are to be made there and that no claim of the engine holds."""
+    own = own_allocation(pool)
+    capacity = pool.status.capacity.storage if pool.status.capacity else None
+    closed = "" if own.enabled else f"is closed: {own.source}"
+    if not closed and capacity is None:
+        closed = "has not been reached yet"
+    free = most = 0
+    if capacity:
+        most = capacity.allocatable * pool.spec.limits.allocated_percent // 100
+        full = capacity.used * 100 >= capacity.total * pool.spec.limits.used_percent
+        free = 0 if full else max(most - capacity.allocated - promised, 0)
+    return PoolRecord(
+        name=pool.name,
+        type=pool.spec.type,
+        tags=frozenset(pool.spec.tags),
+        free=free,
+        capacity=most,
+        closed=closed,
+        templates=templates,
+    )
+
+
+def hosts_of_pool(cache: Cache, pool: Obj[Any, Any]) -> frozenset[str]:
+    """Hosts on which it is connected. The status names at most 256, those that do not reach it first: where it has
+    room for all of these, the hosts in scope that it does not name reach it."""
+    listed = {h.name: h.state == "Ready" for h in pool.status.hosts}
+    ready = {name for name, is_ready in listed.items() if is_ready}
+    count = pool.status.host_count
+    if count is not None and count.total > len(listed) and ready:
+        ready |= {h.name for h in cache.all("Host") if h.name not in listed and in_scope(cache, pool.spec.scope, h)}
+    return frozenset(ready)
+
+
+def claim_of(instance: InstanceObj) -> Claim | None:
+    """What the instance holds by its status; None while it is placed nowhere. A stopped one holds its place against
+    anti-affinity alone (W7)."""
+    placed = instance.status.placement
+    if instance.problem or placed is None:
+        return None
+    hosts = {placed.host, placed.target.host if placed.target else None}
+    resources, run = instance.status.resources, instance.status.last_run
+    running = resources is not None and counts(instance)
+    if not any(hosts):
+        return None
+    return Claim(
+        namespace=instance.namespace,
+        name=instance.name,
+        labels=frozenset(instance.labels.items()),
+        hosts=tuple(sorted(h for h in hosts if h)),
+        cpus=resources.cpus if running and resources else 0,
+        memory=resources.memory + resources.overhead if running and resources else 0,
+        starting=running and (run is None or run.ended_at is not None),
+        carried=tuple(w.key for w in terms_of(instance) if w.anti and not w.weight),
+    )
+
+
+def terms_of(instance: InstanceObj) -> tuple[TermWant, ...]:
+    placement = instance.spec.placement
+    if placement is None:
+        return ()
+    return tuple(
+        TermWant(
+            TermKey(instance.namespace, frozenset(term.instance_selector.match_labels.items()), term.topology),
+            anti,
+            0 if term.required else term.weight or PREFERRED,
+        )
+        for anti, terms in ((False, placement.affinity or ()), (True, placement.anti_affinity or ()))
+        for term in terms
+    )
+
+
+def _dedicated(host: Obj[Any, Any], above: Iterable[Obj[Any, Any]]) -> tuple[Audience, ...]:
+    found = (audience(obj.spec.dedicated_to) for obj in (host, *above) if not obj.problem)
+    return tuple(a for a in found if a != ANYBODY)
+
+
+def audience(allowed: NamespaceSet) -> Audience:
+    """A NamespaceSet of a cluster-scoped object by value."""
+    selector = allowed.selector.match_labels if allowed.selector else {}
+    return Audience(allowed.type, frozenset(allowed.names or ()), frozenset(selector.items()))

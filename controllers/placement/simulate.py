@@ -1,0 +1,288 @@
+"""`python -m controllers.placement.simulate`: replays arrivals, departures and lost hosts through the engine.
+
+For tests, for tuning the default weights, and for whoever wants to know what a policy does to a load of their own. Pure
+but for `main`. How a new weight is judged stands in docs/placement.md.
+"""
+
+import argparse
+import heapq
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+
+import numpy as np
+
+from controllers.placement.core.asks import Ask, Shape
+from controllers.placement.core.hosts import POLICIES, HostRecord
+from controllers.placement.core.planner import Planner
+from controllers.placement.core.story import Placed, Story
+
+GI = 2**30
+MIX: tuple[tuple[int, int, float], ...] = (
+    (1, 1, 0.10), (1, 2, 0.16), (2, 4, 0.16), (2, 8, 0.14), (4, 8, 0.10), (4, 16, 0.12), (2, 16, 0.06), (8, 16, 0.05),
+    (8, 32, 0.05), (4, 32, 0.03), (16, 64, 0.02), (8, 64, 0.01),
+)  # fmt: skip
+"""CPUs, GiB, share of requests: a private cloud's offerings, most small, a third each heavy on CPU (1:2 and less),
+general (1:4) and heavy on memory (1:8)."""
+HOSTS: tuple[tuple[int, int, int], ...] = ((48, 192, 2), (64, 256, 2), (32, 256, 1))
+"""CPUs, GiB, how many of five hosts: three generations, one of them with more memory for each CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """At `at` (seconds): an arrival of `ask` that stays for `lasts`, or the loss of `host`."""
+
+    at: float
+    ask: Ask | None = None
+    lasts: float = float("inf")
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    asked: int
+    rejected: int
+    first_rejection: float
+    """Density, the mean of the given parts of CPU and memory, when the first was rejected; at the end if none was."""
+    density: float
+    """Mean over the second half of the trace."""
+    fragments: float
+    """Part of the free room that is on hosts where the mean request does not fit, at the end."""
+    moves: int
+    """Placed again because their host was lost."""
+    homeless: int
+
+    @property
+    def rejection_rate(self) -> float:
+        return self.rejected / max(self.asked, 1)
+
+
+Chooser = Callable[[Planner, Ask, random.Random], str]
+"""The host for it; "" when none fits."""
+
+
+def by_engine(planner: Planner, ask: Ask, dice: random.Random) -> str:
+    result = planner.decide(ask)
+    return result.host if isinstance(result, Placed) else ""
+
+
+def _by_rows(choose: Callable[[Planner, Shape, np.ndarray, random.Random], int]) -> Chooser:
+    """A reference that picks among the hosts that fit by a rule of its own."""
+
+    def chosen(planner: Planner, ask: Ask, dice: random.Random) -> str:
+        rows = np.flatnonzero(planner.evaluation(ask.shape).code == 0)
+        return planner.hosts.name(choose(planner, ask.shape, rows, dice)) if len(rows) else ""
+
+    return chosen
+
+
+def _left(planner: Planner, shape: Shape, rows: np.ndarray) -> np.ndarray:
+    """Mean of the free parts of CPU and memory once it is there."""
+    hosts = planner.hosts
+    cpus = (hosts.free_cpus[rows] - shape.cpus) * hosts.per_cpu[rows]
+    memory = (hosts.free_memory[rows] - shape.memory) * hosts.per_memory[rows]
+    found: np.ndarray = (cpus + memory) / 2
+    return found
+
+
+REFERENCES: Mapping[str, Chooser] = {
+    "first fit": _by_rows(lambda planner, shape, rows, dice: int(rows[0])),
+    "best fit": _by_rows(lambda planner, shape, rows, dice: int(rows[np.argmin(_left(planner, shape, rows))])),
+    "random": _by_rows(lambda planner, shape, rows, dice: int(dice.choice(rows))),
+    "least allocated": _by_rows(lambda planner, shape, rows, dice: int(rows[np.argmax(_left(planner, shape, rows))])),
+}
+"""What others do: the first host by name; the fullest; any; the emptiest (kube-scheduler's default)."""
+
+
+def cloud(hosts: int, policy: str, seed: int = 0) -> Planner:
+    """Hosts of three generations, in an order that tells nothing."""
+    planner, dice = Planner(), random.Random(seed)
+    kinds = [(cpus, memory) for cpus, memory, share in HOSTS for _ in range(share)]
+    for number in range(hosts):
+        cpus, memory = dice.choice(kinds)
+        planner.put_host(
+            HostRecord(
+                name=f"host-{number:05}", zone="zone-1", pod=f"rack-{number // 40}", cluster=f"cluster-{number // 20}",
+                cpus=cpus, memory=memory * GI, policy=policy,
+            )
+        )  # fmt: skip
+    return planner
+
+
+def filling(count: int, seed: int) -> Iterator[Event]:
+    """Arrivals that stay for ever: how full does it get before one is rejected?"""
+    dice = random.Random(seed)
+    for number in range(count):
+        yield Event(float(number), _ask(number, dice))
+
+
+def living(hosts: int, load: float, count: int, seed: int, *, losses: int = 0) -> list[Event]:
+    """Arrivals by chance that stay for a time by chance (many short, few long), so that on the average `load` of the
+    CPUs is asked for; `losses` hosts are lost on the way, for good."""
+    dice = random.Random(seed)
+    cpus = hosts * mean(cpus for cpus, _, share in HOSTS for _ in range(share))
+    each = sum(cpus * share for cpus, _, share in MIX)
+    stay = 1000.0
+    gap = stay * each / (cpus * load)
+    events, at = [], 0.0
+    for number in range(count):
+        at += dice.expovariate(1 / gap)
+        # Lognormal with mean `stay`: half of them stay less than a third of it.
+        events.append(Event(at, _ask(number, dice), dice.lognormvariate(-1.125, 1.5) * stay))
+    lost = dice.sample(range(hosts), losses)
+    events += [Event(at * dice.uniform(0.4, 0.9), host=f"host-{number:05}") for number in lost]
+    return sorted(events, key=lambda event: event.at)
+
+
+def _ask(number: int, dice: random.Random) -> Ask:
+    ((cpus, memory, _),) = dice.choices(MIX, [share for *_, share in MIX])
+    shape = Shape(namespace="team", zone="zone-1", cpus=cpus, memory=memory * GI)
+    return Ask(uid=f"uid-{number}", shape=shape)
+
+
+def replay(
+    planner: Planner, events: Iterator[Event] | Sequence[Event], choose: Chooser = by_engine, seed: int = 0
+) -> Report:
+    """Claims what is placed; a departure gives it back; what was on a lost host is asked for again. The planner is
+    used up."""
+    run = _Run(planner, choose, random.Random(seed))
+    for event in events:
+        run.until(event.at)
+        if event.host:
+            run.lose(event.host)
+        elif event.ask is not None:
+            run.arrive(event.ask, event.at + event.lasts)
+    return run.report()
+
+
+class _Run:
+    def __init__(self, planner: Planner, choose: Chooser, dice: random.Random) -> None:
+        self._planner, self._choose, self._dice = planner, choose, dice
+        self._ends: list[tuple[float, str]] = []
+        self._asks: dict[str, Ask] = {}
+        self._densities: list[float] = []
+        self._first: float | None = None
+        self._asked = self._rejected = self._moves = self._homeless = 0
+
+    def until(self, now: float) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            _, uid = heapq.heappop(self._ends)
+            self._planner.release(uid)
+            self._asks.pop(uid, None)
+
+    def arrive(self, ask: Ask, ends: float) -> None:
+        self._asked += 1
+        if self._asked % 64 == 0:
+            self._densities.append(density(self._planner))
+        if self._place(ask):
+            if ends < float("inf"):
+                heapq.heappush(self._ends, (ends, ask.uid))
+            return
+        self._rejected += 1
+        if self._first is None:
+            self._first = density(self._planner)
+
+    def lose(self, host: str) -> None:
+        row = self._planner.hosts.row(host)
+        uids = list(self._planner.on_row.get(row, ()))
+        self._planner.remove_host(host)
+        for uid in uids:
+            self._planner.release(uid)
+            if self._place(self._asks[uid]):
+                self._moves += 1
+            else:
+                self._homeless += 1
+
+    def _place(self, ask: Ask) -> bool:
+        host = self._choose(self._planner, ask, self._dice)
+        if not host:
+            return False
+        # Trace time is coarse: what arrived has started when the next one comes.
+        self._planner.claim(ask.uid, replace(self._planner.claim_of(ask, Placed(host, {}, _NO_STORY)), starting=False))
+        self._asks[ask.uid] = ask
+        return True
+
+    def report(self) -> Report:
+        later = self._densities[len(self._densities) // 2 :]
+        now = density(self._planner)
+        return Report(
+            asked=self._asked, rejected=self._rejected, first_rejection=now if self._first is None else self._first,
+            density=mean(later) if later else now, fragments=fragments(self._planner), moves=self._moves,
+            homeless=self._homeless,
+        )  # fmt: skip
+
+
+def density(planner: Planner) -> float:
+    """Mean of the given parts of all CPUs and all memory."""
+    hosts = planner.hosts
+    alive = np.flatnonzero(hosts.alive)
+    cpus = 1 - hosts.free_cpus[alive].sum() / max(hosts.cpus[alive].sum(), 1)
+    memory = 1 - hosts.free_memory[alive].sum() / max(hosts.memory[alive].sum(), 1)
+    return float(cpus + memory) / 2
+
+
+def fragments(planner: Planner) -> float:
+    """Part of the free CPUs and memory on hosts that have no room for a request of 4 CPUs and 16 GiB."""
+    hosts = planner.hosts
+    rows = np.flatnonzero(hosts.alive)
+    cpus, memory = hosts.free_cpus[rows], hosts.free_memory[rows]
+    small = (cpus < 4) | (memory < 16 * GI)
+    parts = (float(free[small].sum()) / max(float(free.sum()), 1.0) for free in (cpus, memory))
+    return sum(parts) / 2
+
+
+_NO_STORY = Story(candidates=0, fitting=0, lost=())
+
+
+def compare(
+    hosts: int, load: float, count: int, seeds: Sequence[int], losses: int = 0
+) -> dict[str, tuple[Report, Report]]:
+    """Policy or reference → (filling, living), each the mean over the seeds."""
+    found = {}
+    for name in (*POLICIES, *REFERENCES):
+        policy, choose = (name, by_engine) if name in POLICIES else ("Balanced", REFERENCES[name])
+        pairs = []
+        for seed in seeds:
+            full = replay(cloud(hosts, policy, seed), filling(hosts * 40, seed), choose, seed)
+            trace = living(hosts, load, count, seed, losses=losses)
+            pairs.append((full, replay(cloud(hosts, policy, seed), trace, choose, seed)))
+        found[name] = (_mean([a for a, _ in pairs]), _mean([b for _, b in pairs]))
+    return found
+
+
+def _mean(reports: Sequence[Report]) -> Report:
+    def of(name: str) -> float:
+        return mean(getattr(report, name) for report in reports)
+
+    return Report(
+        asked=round(of("asked")), rejected=round(of("rejected")), first_rejection=of("first_rejection"),
+        density=of("density"), fragments=of("fragments"), moves=round(of("moves")), homeless=round(of("homeless")),
+    )  # fmt: skip
+
+
+def main(given: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m controllers.placement.simulate", description=__doc__)
+    parser.add_argument("--hosts", type=int, default=60)
+    parser.add_argument("--load", type=float, default=0.97, help="part of the CPUs that is asked for on the average")
+    parser.add_argument("--arrivals", type=int, default=8000)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--losses", type=int, default=0, help="hosts that are lost on the way")
+    asked = parser.parse_args(given)
+    print(
+        f"{'':16} {'first rejection at':>18} "
+        f"{'rejected':>9} {'density':>8} {'fragments':>9} {'moves':>6} {'homeless':>8}"
+    )
+    for name, (full, lived) in compare(
+        asked.hosts, asked.load, asked.arrivals, range(asked.seeds), asked.losses
+    ).items():
+        print(
+            f"{name:16} {full.first_rejection:18.2%} {lived.rejection_rate:9.2%} {lived.density:8.2%} "
+            f"{lived.fragments:9.2%} {lived.moves:6} {lived.homeless:8}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

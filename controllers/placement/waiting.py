@@ -1,0 +1,146 @@
+"""Who fits nowhere yet: asked again, in order, when something changed that may let one in; the oldest never starves.
+
+Called by the scheduler. Order: priority, then age. Whoever fits now gets its room reserved for a moment and is woken,
+so that no later one takes it in between. Who has waited long for room alone gets a host named for it: what becomes
+free there is kept for it (and for it alone) until it fits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from controllers.engine.base import Key
+from controllers.placement.core.asks import Ask, Claim, Shape
+from controllers.placement.core.planner import Planner
+from controllers.placement.core.story import Placed, Unplaced
+
+STARVES_AFTER = 60.0
+"""Seconds after which room is kept for one that lacks room alone."""
+TOLD_MOST = 100
+"""Instances that are told in one pass that they wait for another reason now."""
+KEPT_MOST = 4
+"""Instances for which room is kept at one time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter:
+    key: Key
+    ask: Ask
+    priority: int
+    since: float
+    """When the instance was made (seconds of the wall clock): it keeps its place however often it is asked again."""
+    asked: float
+    """When it was first refused, as far as this process knows."""
+    reasons: tuple[str, ...] = ()
+    """Of its last refusal."""
+
+    @property
+    def place(self) -> tuple[int, float, str]:
+        return -self.priority, self.since, self.ask.uid
+
+
+class Waiting:
+    """By uid. Times are given by the caller."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        self._waiters: dict[str, Waiter] = {}
+        self._kept: dict[str, str] = {}
+        """uid → host that is kept for it."""
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._waiters
+
+    def put(self, waiter: Waiter) -> None:
+        """Refused just now. Replaces what was known of it but for the moment when it was first refused."""
+        old = self._waiters.get(waiter.ask.uid)
+        self._waiters[waiter.ask.uid] = replace(waiter, asked=old.asked) if old else waiter
+
+    def drop(self, uid: str) -> None:
+        """It is placed or gone."""
+        self._waiters.pop(uid, None)
+        self._keep(uid, "")
+
+    def release(self, uid: str) -> None:
+        """What is kept for it does not stand in its own way while it is decided."""
+        self._planner.release(_kept(uid))
+
+    def hold(self, uid: str) -> None:
+        """The opposite of `release`."""
+        if uid in self._kept and uid in self._waiters:
+            self._keep(uid, self._kept[uid])
+
+    def ahead_of(self, priority: int, since: float) -> bool:
+        """Whether somebody waits whose turn comes before an instance of that priority and age."""
+        return any(w.place[:2] < (-priority, since) for w in self._waiters.values())
+
+    def settle(self, now: float, grant: Callable[[Waiter, Placed], None], tell: Callable[[Waiter], None]) -> int:
+        """Ask again for all, in order; those of a shape of which one was refused for itself alone are not asked twice.
+        `grant` has to reserve what was decided; `tell` is called for those that wait for other reasons than before.
+        Answers how many were let in."""
+        refused: dict[Shape, tuple[str, ...]] = {}
+        granted = told = 0
+        for waiter in sorted(self._waiters.values(), key=lambda w: w.place):
+            uid = waiter.ask.uid
+            reasons = refused.get(waiter.ask.shape)
+            if reasons is None or uid in self._kept:
+                self.release(uid)
+                result = self._planner.decide(waiter.ask)
+                if isinstance(result, Placed):
+                    self.drop(uid)
+                    grant(waiter, result)
+                    granted += 1
+                    continue
+                self.hold(uid)
+                reasons = reasons_of(result)
+                if not _individual(waiter.ask, result):
+                    refused[waiter.ask.shape] = reasons
+                self._keep_room(waiter, result, now)
+            if reasons != waiter.reasons and told < TOLD_MOST:
+                told += 1
+                self._waiters[uid] = replace(waiter, reasons=reasons)
+                tell(waiter)
+        return granted
+
+    # ------------------------------------------------------------ inside
+
+    def _keep_room(self, waiter: Waiter, result: Unplaced, now: float) -> None:
+        """A host once named stays named while it lacks room alone."""
+        near = [n.host for n in result.story.near]
+        uid = waiter.ask.uid
+        kept = self._kept.get(uid)
+        if kept is not None:
+            if self._planner.evaluation(waiter.ask.shape).judge_alone(self._planner.hosts.row(kept)) == 0 or near:
+                return
+            self._keep(uid, "")
+        if near and now - waiter.asked >= STARVES_AFTER and len(self._kept) < KEPT_MOST:
+            taken = set(self._kept.values())
+            free = [host for host in near if host not in taken]
+            if free:
+                self._keep(uid, free[0])
+
+    def _keep(self, uid: str, host: str) -> None:
+        if not host:
+            self._kept.pop(uid, None)
+            self._planner.release(_kept(uid))
+            return
+        self._kept[uid] = host
+        shape = self._waiters[uid].ask.shape
+        # In no namespace of anybody's, so that it counts for room alone.
+        self._planner.claim(_kept(uid), Claim(namespace="", hosts=(host,), cpus=shape.cpus, memory=shape.memory))
+
+
+def reasons_of(refused: Unplaced) -> tuple[str, ...]:
+    """What a refusal is told anew for when it changes."""
+    return tuple(lost.reason for lost in refused.story.lost)
+
+
+def _kept(uid: str) -> str:
+    return f"{uid}/kept"
+
+
+def _individual(ask: Ask, result: Unplaced) -> bool:
+    """Whether another of the same shape might fit all the same."""
+    return bool(ask.pinned or ask.avoid or any(lost.reason == "Affinity" for lost in result.story.lost))
