@@ -139,6 +139,15 @@ class Refused(Exception):
         self.after, self.stalled, self.synced = after, stalled, synced
 
 
+class NotYet(Exception):
+    """A new leader has not looked yet at what this turn goes by: nothing is written, what the status says stands. The
+    object is looked at again after `after` seconds, or when it is woken."""
+
+    def __init__(self, after: float) -> None:
+        super().__init__(f"not looked yet, again in {after:g} s")
+        self.after = after
+
+
 class Conflict(Exception):
     """The object changed under us (409, or its uid is another now): dropped silently, reconciled again at once."""
 

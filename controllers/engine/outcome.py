@@ -9,6 +9,7 @@
 | ApiError         | False, APIRefused               | as set or as it was              | back-off             |
 | Conflict         | nothing is written              |                                  | at once, after a GET |
 | Paused           | as set or as it was             | as set or as it was              | resync               |
+| NotYet           | nothing is written              |                                  | `after`              |
 | NotLeader        | nothing is written              |                                  | back-off             |
 | else: a bug      | False, InternalError            | as set or as it was              | back-off, counted    |
 
@@ -20,7 +21,7 @@ A turn that raised may have ended early, so conditions that it did not set stand
 import enum
 from dataclasses import dataclass
 
-from controllers.engine.base import ApiError, Conflict, NotLeader, Paused, Refused
+from controllers.engine.base import ApiError, Conflict, NotLeader, NotYet, Paused, Refused
 from controllers.engine.turns import LiveTurn, Released
 from drivers.errors import DriverError, Retryable
 
@@ -71,6 +72,8 @@ def settle(turn: LiveTurn, error: Exception | None) -> Outcome:
             return Outcome(Next.CONFLICT, "Conflict", write=False)
         case Released():
             return Outcome(Next.RELEASED, "Released", write=False)
+        case NotYet():
+            return Outcome(Next.DONE, "NotYet", after=error.after, write=False)
         case NotLeader():
             return Outcome(Next.RETRY, "NotLeader", write=False)
         case ApiError():

@@ -1,7 +1,8 @@
 """Where the instance is and where it shall be: follow, wait, decide, decide again (safety.md W1, W2, W4, W5, W7,
 H1)."""
 
-from controllers.engine.base import Refused
+from controllers.engine.base import NotYet, Refused
+from controllers.fleet.base import Link
 from controllers.instances import leaving
 from controllers.instances.identify import Marks, take_or_refuse
 from controllers.instances.work import Work
@@ -19,6 +20,8 @@ LONGEST_WAIT = 300.0
 """Seconds after which an instance that fits nowhere is tried again though the scheduler heard of nothing that helps."""
 TOLD_AGAIN = 60.0
 """Seconds after which a refusal's figures are told anew though it is refused for the same reasons."""
+SOON = 5.0
+"""Seconds after which a new leader looks again for a host that it is being connected to; its answer wakes at once."""
 LOST_ROUNDS = "its status was lost, and it was not found yet"
 
 
@@ -93,12 +96,15 @@ async def _unseen(work: Work, host: str) -> None:
         work.facts, work.seen = None, True
         work.update(host_ref=None)
         return
+    obj = work.cache.get("Host", "", host)
+    view = work.tools.fleet.view(host)
+    if obj is not None and obj.is_true("Ready") and (view is None or view.link in (Link.CONNECTING, Link.UP)):
+        raise NotYet(SOON)
     if not work.obj.deleting:
         work.update(state="Unknown")
-    view = work.tools.fleet.view(host)
     since = f" since {view.since:%H:%M:%S} UTC" if view else ""
     why = f" ({view.error})" if view and view.error else ""
-    if work.cache.get("Host", "", host) is None:
+    if obj is None:
         why = " (its Host object does not exist)"
     raise Refused(
         "HostUnreachable",

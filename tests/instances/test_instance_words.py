@@ -45,3 +45,13 @@ async def test_a_volume_that_is_being_made_makes_no_event(cloud: Cloud) -> None:
     await cloud.ready(name="quiet")
     notes = [event["note"] for event in await cloud.api.events("quiet")]
     assert not [note for note in notes if "Pending" in note or "looked at" in note or "about to be made" in note]
+
+
+async def test_a_new_leader_says_nothing_of_an_instance_before_it_has_asked_its_host(cloud: Cloud) -> None:
+    await cloud.make("calm")
+    await cloud.ready(name="calm")
+    before = (await cloud.get("calm"))["metadata"]["resourceVersion"]
+    for _ in range(2):
+        await cloud.operator_restarts()
+        await cloud.settle(1.0)
+    assert (await cloud.get("calm"))["metadata"]["resourceVersion"] == before
