@@ -135,7 +135,8 @@ class Client:
         except TimeoutError:
             self._silent = True
             raise ApiError(0, "NoAnswer", f"{verb} {path}: no answer in {self._timeout.total:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            # RuntimeError: no thread to resolve a name in, or a session that was closed after new credentials.
             self._silent = True
             raise ApiError(0, "NoAnswer", f"{verb} {path}: {error or type(error).__name__}") from None
         finally:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -62,7 +63,7 @@ class Health:
             def log_message(self, *_: object) -> None:
                 """Probes are not worth a line each."""
 
-        self._server = ThreadingHTTPServer((bind, port), Handler)
+        self._server = _Server((bind, port), Handler)
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
 
@@ -73,6 +74,19 @@ class Health:
         """Blocks for a tenth of a second."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def get_request(self) -> tuple[Any, Any]:
+        try:
+            return super().get_request()
+        except OSError:
+            # Out of file descriptors the connection stays in the queue: asked again at once, a core would be busy.
+            time.sleep(0.2)
+            raise
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A probe that hung up, or for which there is no thread, is no news; it asks again."""
 
 
 def _verdict(trouble: str) -> tuple[int, str, bytes]:

@@ -18,7 +18,7 @@ import structlog
 from controllers import metrics
 from controllers.engine.base import NotLeader
 from controllers.engine.turns import forbid_when_paused
-from drivers.errors import DriverError, Unreachable
+from drivers.errors import Busy, DriverError, Unreachable
 
 R = TypeVar("R")
 log = structlog.get_logger(__name__)
@@ -166,8 +166,12 @@ class Threads:
             if lane.idle:
                 thread = lane.idle.popleft()
             elif lane.threads < self._size:
+                try:
+                    thread = _Thread(f"lane {lane.name} {lane.threads + 1}")
+                except RuntimeError as error:
+                    self._without_thread(lane, error)
+                    return
                 lane.threads += 1
-                thread = _Thread(f"lane {lane.name} {lane.threads}")
             else:
                 return
             job = lane.waiting.popleft()
@@ -184,6 +188,13 @@ class Threads:
                 job.timer = loop.call_later(job.hang, self._abandon, lane, job)
             guard = self._guard if job.changes else None
             thread.give(job, guard, functools.partial(self._came_back, lane, thread), loop)
+
+    def _without_thread(self, lane: _Lane, error: RuntimeError) -> None:
+        """The system gives no more threads: those that the lane has go on, and without any nobody shall wait."""
+        log.warning("no thread for a driver call", lane=lane.name, error=str(error))
+        while lane.waiting and not lane.threads:
+            job = lane.waiting.popleft()
+            _settle(job, error=Busy(f"{job.name}: the operator is out of threads ({error}); tried again later"))
 
     def _came_back(self, lane: _Lane, thread: "_Thread", job: _Job, answer: Any, error: BaseException | None) -> None:
         if job.timer is not None:
@@ -207,7 +218,7 @@ class Threads:
             return
         job.abandoned = True
         log.warning("driver call hangs", lane=lane.name, call=job.name, seconds=job.hang, change=job.changes)
-        _settle(job, error=Unreachable(f"{job.name}: no answer in {round(job.hang, 1):g} s"))
+        _settle(job, error=Unreachable(f"{job.name}: no answer in {job.hang:g} s"))
         stuck = self._stuck(lane)
         for waiting in list(lane.waiting):
             if stuck or (job.changes and waiting.changes):

@@ -120,6 +120,9 @@ class Lease:
                     break
             except TimeoutError:
                 log.warning("Lease not renewed: no answer", seconds_left=round(self._until - now(), 1))
+            except Exception:
+                # Whatever it is: as long as time is left, the next try may do better.
+                log.exception("Lease not renewed", seconds_left=round(self._until - now(), 1))
         self._until = 0.0
         metrics.LEADER.set(0)
         lost()
