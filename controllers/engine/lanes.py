@@ -218,7 +218,7 @@ class Threads:
             return
         job.abandoned = True
         log.warning("driver call hangs", lane=lane.name, call=job.name, seconds=job.hang, change=job.changes)
-        _settle(job, error=Unreachable(f"{job.name}: no answer in {job.hang:g} s"))
+        _settle(job, error=Unreachable(f"{job.name}: no answer in {round(job.hang, 1):g} s"))
         stuck = self._stuck(lane)
         for waiting in list(lane.waiting):
             if stuck or (job.changes and waiting.changes):
