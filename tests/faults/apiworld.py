@@ -39,13 +39,15 @@ class World:
     state: Path
     folder: Path
     turns: Iterator[int] = field(default_factory=itertools.count)
+    tags: Iterator[int] = field(default_factory=lambda: itertools.count(100))
 
-    def tenant(self) -> SimCloud:
+    def tenant(self, *, first: int = 50, last: int = 250) -> SimCloud:
         """A fresh namespace with a Network `lan` of its own."""
         namespace = f"t-{uuid.uuid4().hex[:6]}"
         self.kubectl.run("create", "namespace", namespace)
         cloud = SimCloud(replace(self.cloud.api, namespace=namespace), self.faults, self.cloud.images)
         cloud.hosts = self.cloud.hosts
+        cloud.network(first=first, last=last, vlan=next(self.tags))
         return cloud
 
     def second(self, name: str, *arguments: str, module: str = "controllers") -> Pod:
@@ -73,13 +75,14 @@ class World:
 
 
 @contextlib.contextmanager
-def world(plane: ControlPlane, folder: Path, *arguments: str, hosts: int = 3) -> Iterator[World]:
-    """A cloud with two instances that run, an operator behind the proxy."""
+def world(
+    plane: ControlPlane, state: Path, folder: Path, *arguments: str, module: str = "controllers", hosts: int = 3
+) -> Iterator[World]:
+    """A cloud with two instances that run, an operator behind the proxy. `arguments` win over QUICK."""
     kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
-    state = folder / "cloud.db"
     proxy = FaultProxy(plane.operator_kubeconfig, folder).start()
     common = (f"--kubeconfig={proxy.kubeconfig}", f"--simulated-state={state}", *QUICK, *arguments)
-    pod = Pod(plane.layout.operator_port, folder / "operator.log", common)
+    pod = Pod(plane.layout.operator_port, folder / "operator.log", common, module)
     faults = Faults(str(state))
     images = ImageServer()
     suffix = uuid.uuid4().hex[:6]
@@ -94,6 +97,8 @@ def world(plane: ControlPlane, folder: Path, *arguments: str, hosts: int = 3) ->
         found.traffic()
         found.settle()
         yield found
+        # The next world on this control plane shall not work for this one's instances.
+        kubectl.run("delete", "instances.stratiform.dev", "--all", "--all-namespaces", "--timeout=60s")
     finally:
         pod.stop()
         proxy.close()

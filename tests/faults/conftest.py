@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,15 @@ def api_plane() -> Iterator[ControlPlane]:
     plane.down()
 
 
+@pytest.fixture(scope="session")
+def api_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One platform for all that is declared on that control plane."""
+    return tmp_path_factory.mktemp("platform") / "cloud.db"
+
+
 @pytest.fixture(scope="module")
-def shared_world(api_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(api_plane, tmp_path_factory.mktemp("world")) as found:
+def shared_world(api_plane: ControlPlane, api_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(api_plane, api_state, tmp_path_factory.mktemp("world")) as found:
         yield found
 
 

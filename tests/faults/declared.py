@@ -96,7 +96,7 @@ def _disks(cloud: SimCloud, volumes: list[Raw], instances: list[Raw]) -> list[st
         if len(holders) > 1 or any(uid not in users for uid in holders):
             found.append(f"{name} is attached to {holders}")
         made_by = volume["spec"].get("madeBy", {}).get("uid")
-        if made_by and made_by not in users:
+        if made_by and made_by not in users and not holders:
             found.append(f"{name} was made by an Instance that is gone")
     for disk, row in there.items():
         mark = _disk_mark(row.mark, cloud.namespace)
