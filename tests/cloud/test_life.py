@@ -127,8 +127,11 @@ def test_deletion_leaves_nothing_but_what_is_retained(cloud: Cloud) -> None:
 
 
 def test_d3_a_retained_disk_is_taken_again_and_goes_when_that_is_declared(cloud: Cloud) -> None:
-    pool = (cloud.cluster.get("storagepool", "nfs-1") or {})["status"]
-    disk = next(o["uuid"] for o in pool["orphans"] if o["name"] == "life-data")
+    def retained() -> str | None:
+        orphans = (cloud.cluster.get("storagepool", "nfs-1") or {})["status"].get("orphans", [])
+        return next((o["uuid"] for o in orphans if o["name"] == "life-data"), None)
+
+    disk = until(retained, 90, why=lambda: cloud.cluster.story("storagepool", "nfs-1"))
     again = blank(
         "life-again", uuid=disk, source={"type": "Existing", "existing": {"storagePoolRef": {"name": "nfs-1"}}}
     )
