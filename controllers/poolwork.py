@@ -100,7 +100,7 @@ class PoolWork:
             "uuid": pool_uuid(pool),
             "state": _state(turn, verdict),
             "hosts": listed(pool, reaches),
-            "host_count": counted(reaches),
+            "host_count": counted(pool, reaches),
         }
         if any(r.state == "Ready" for r in reaches) and pool.status.claim is None:
             changes["claim"] = PoolClaim(installation=self._services.installation, uuid=pool_uuid(pool))

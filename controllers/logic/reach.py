@@ -109,8 +109,12 @@ def listed(pool: Obj[Any, Any], reaches: Sequence[Reach]) -> tuple[PoolHost, ...
     return tuple(sorted(found, key=lambda h: h.name))
 
 
-def counted(reaches: Sequence[Reach]) -> Children:
-    return Children(total=len(reaches), ready=sum(1 for r in reaches if r.state == "Ready"))
+def counted(pool: Obj[Any, Any], reaches: Sequence[Reach]) -> Children:
+    """As `listed`: the Ready that is on record counts until its host was looked at."""
+    ready = {r.host for r in reaches if r.state == "Ready"}
+    pending = {r.host for r in reaches if r.state == "Pending"}
+    on_record = {h.name for h in pool.status.hosts if h.state == "Ready"}
+    return Children(total=len(reaches), ready=len(ready | (pending & on_record)))
 
 
 def _address_of(reach: Reach) -> str:
