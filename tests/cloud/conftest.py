@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for place, item in zip(places, mine, strict=True):
         items[place] = item
         item.add_marker(pytest.mark.cloud)
+        item.add_marker(pytest.mark.timeout(600))  # Several deadlines one after another, on cores that are shared.
 
 
 @pytest.fixture(scope="session")
