@@ -96,13 +96,22 @@ class Lease:
         self._until = 0.0
         metrics.LEADER.set(0)
         if self._held is not None:
-            lease, self._held = self._held, None
             try:
                 async with asyncio.timeout(self._settings.lease_margin):
-                    await self._write(lease, "", self.term)
+                    await self._give_back(self._held)
             except (ApiError, TimeoutError) as error:
                 log.warning("Lease could not be given back: the next process waits for its end", error=str(error))
+            self._held = None
         self._disarm()
+
+    async def _give_back(self, lease: dict[str, Any]) -> None:
+        try:
+            await self._write(lease, "", self.term)
+        except ApiError as error:
+            # The renewal that was under way may have gone through before it was cancelled.
+            if error.status != 409 or not await self._still_ours():
+                raise
+            await self._write(self._held or lease, "", self.term)
 
     async def _keep(self, lost: Callable[[], None]) -> None:
         assert self._held is not None

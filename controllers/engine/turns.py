@@ -122,6 +122,12 @@ class LiveTurn:
             after=_CRD_AGAIN,
         )
 
+    async def still_there(self) -> None:
+        """After a reconcile that leaves a deleted object where it is: whatever it waits for, its CRD comes first (N4).
+        Else an object that others refer to would wait for them for ever after its CRD was let go."""
+        if self.obj.deleting and not self.released and FINALIZER in self.obj.finalizers:
+            await self.may_destroy()
+
     def event(self, reason: str, note: str, *, warning: bool = False) -> None:
         self.events.append((reason, note, warning))
 

@@ -125,6 +125,7 @@ class Worker:
                 await turn.let_go_when_orphaned()
             self._check(turn.obj)
             again = await self._reconcilers[turn.obj.key.kind].reconcile(turn)
+            await turn.still_there()
         except Exception as raised:
             error = raised
         outcome = settle(turn, error)

@@ -14,7 +14,8 @@ import pytest
 from controllers.__main__ import LOST
 from controllers.engine.base import NotLeader
 from controllers.engine.engine import LeaseLost
-from tests.engine.harness import Cluster, running, until
+from controllers.engine.lease import Lease
+from tests.engine.harness import FAST, Cluster, running, until
 from tests.engine.proxy import Wire
 from tests.engine.recorders import Widgets, only
 
@@ -110,6 +111,15 @@ async def test_an_operator_that_is_asked_to_end_gives_the_lease_back(
     await until(second.beats_now, 20.0)
     assert int((await cluster.client.get(PATH, kind="Lease"))["spec"]["leaseTransitions"]) == 2
     assert time.time() - ended < 6.0
+
+
+async def test_it_is_given_back_although_another_hand_was_in_it(cluster: Cluster) -> None:
+    """Such as our own last renewal, which went through while it was cancelled."""
+    lease = Lease(cluster.client, FAST)
+    await lease.acquire()
+    await cluster.client.patch(PATH, {"metadata": {"labels": {"seen": "true"}}}, kind="Lease")
+    await lease.release()
+    assert not (await cluster.client.get(PATH, kind="Lease"))["spec"].get("holderIdentity")
 
 
 async def test_a_lease_taken_by_another_hand_ends_us(cluster: Cluster) -> None:
