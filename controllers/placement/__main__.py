@@ -106,9 +106,9 @@ def _without(snapshot: dump.Snapshot, hosts: list[str]) -> Reply:
 
 def _blocks(snapshot: dump.Snapshot) -> Reply:
     hosts, waiting = whatif.blocks(snapshot), whatif.waiting(snapshot)
-    lines = table(("HOST", "TAKES NOTHING BECAUSE IT"), [(b.host, b.why) for b in hosts])
+    lines = table(["HOST", "TAKES NOTHING BECAUSE IT"], [(b.host, b.why) for b in hosts])
     waits = [a for a in waiting if not a.host]
-    lines += ["", *table(("INSTANCE", "WAITS BECAUSE"), [(a.instance, a.why) for a in waits])]
+    lines += ["", *table(["INSTANCE", "WAITS BECAUSE"], [(a.instance, a.why) for a in waits])]
     data = {"hosts": [dataclasses.asdict(b) for b in hosts], "instances": [dataclasses.asdict(a) for a in waits]}
     return Reply(lines, data, not waits)
 

@@ -18,6 +18,7 @@ from controllers.logic.rollup import places_of_pool
 from controllers.placement import requests
 from controllers.placement.base import Decision, Refusal
 from controllers.placement.core.asks import Claim, Shape, VolumeWant
+from controllers.placement.core.filters import PINNED
 from controllers.placement.core.planner import Planner
 from controllers.placement.core.pools import score, why_not
 from controllers.placement.core.story import Placed, Unplaced, alone
@@ -86,7 +87,7 @@ class PlacementScheduler:
         ask = requests.build(self._cache, instance, frozenset())
         self._feed.sync()
         if ask.pinned not in ("", host):
-            return _refusal(alone(host, "NotPinnedHost", f"is not the pinned host {ask.pinned}"))
+            return _refusal(alone(host, PINNED, f"is not the pinned host {ask.pinned}"))
         ask = replace(ask, shape=replace(ask.shape, ignore_disabled=True), pinned=host)
         result = self._planner.decide(ask)
         if isinstance(result, Unplaced):

@@ -129,8 +129,8 @@ def living(hosts: int, load: float, count: int, seed: int, *, losses: int = 0) -
     events, at = [], 0.0
     for number in range(count):
         at += dice.expovariate(1 / gap)
-        # Lognormal with mean `stay`: half of them stay less than a third of it.
-        events.append(Event(at, _ask(number, dice), dice.lognormvariate(-1.125, 1.5) * stay))
+        # Lognormal with mean `stay`: half of them stay less than 0.6 of it.
+        events.append(Event(at, _ask(number, dice), dice.lognormvariate(-0.5, 1.0) * stay))
     lost = dice.sample(range(hosts), losses)
     events += [Event(at * dice.uniform(0.4, 0.9), host=f"host-{number:05}") for number in lost]
     return sorted(events, key=lambda event: event.at)
@@ -230,7 +230,7 @@ def fragments(planner: Planner) -> float:
     cpus, memory = hosts.free_cpus[rows], hosts.free_memory[rows]
     small = (cpus < 4) | (memory < 16 * GI)
     parts = (float(free[small].sum()) / max(float(free.sum()), 1.0) for free in (cpus, memory))
-    return sum(parts) / 2
+    return float(sum(parts)) / 2
 
 
 _NO_STORY = Story(candidates=0, fitting=0, lost=())
@@ -254,7 +254,7 @@ def compare(
 
 def _mean(reports: Sequence[Report]) -> Report:
     def of(name: str) -> float:
-        return mean(getattr(report, name) for report in reports)
+        return float(mean(getattr(report, name) for report in reports))
 
     return Report(
         asked=round(of("asked")), rejected=round(of("rejected")), first_rejection=of("first_rejection"),

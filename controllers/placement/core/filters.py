@@ -247,5 +247,6 @@ FILTERS = (*SHAPE, *ROOM)
 CAPACITY = frozenset({"InsufficientCPU", "InsufficientMemory"})
 REASONS = ("", *(f.reason for f in FILTERS))
 """By the code in an evaluation; 0: the host does."""
-OF_INSTANCE = ("NotPinnedHost", "FailedToStart", "Affinity")
+PINNED = "NotPinnedHost"
+OF_INSTANCE = (PINNED, "FailedToStart", "Affinity")
 """Asked last, of hosts that every filter of the shape lets through; see `planner.py`."""

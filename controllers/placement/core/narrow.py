@@ -10,6 +10,7 @@ import numpy as np
 
 from controllers.placement.core.asks import Ask, TermWant
 from controllers.placement.core.evaluation import FITS, NEVER, Evaluation
+from controllers.placement.core.filters import PINNED
 from controllers.placement.core.hosts import Floats, Hosts, Rows
 from controllers.placement.core.terms import Domains, Term, Terms
 from controllers.placement.core.weighers import LAST_HOST, PREFERRED
@@ -61,7 +62,7 @@ def narrow(ask: Ask, view: Evaluation, terms: Terms) -> Narrowed:
         row = hosts.row(ask.pinned)
         if row >= 0:
             others[row] = False
-        found.lose("NotPinnedHost", np.flatnonzero(others), lambda _: f"is not the pinned host {ask.pinned}")
+        found.lose(PINNED, np.flatnonzero(others), lambda _: f"is not the pinned host {ask.pinned}")
     if ask.avoid:
         rows = np.array([r for r in map(hosts.row, sorted(ask.avoid)) if r >= 0], np.intp)
         found.lose("FailedToStart", rows, lambda _: "just failed to start it")

@@ -11,7 +11,7 @@ import numpy as np
 
 from controllers.placement.core.asks import Ask, Claim, Shape
 from controllers.placement.core.evaluation import FITS, Evaluation
-from controllers.placement.core.filters import FILTERS, REASONS
+from controllers.placement.core.filters import FILTERS, PINNED, REASONS
 from controllers.placement.core.hosts import HostRecord, Hosts
 from controllers.placement.core.narrow import narrow
 from controllers.placement.core.pools import PoolRecord, Pools
@@ -145,7 +145,7 @@ class Planner:
         """The refusal of an instance that is pinned to the host, told of this host alone."""
         row = self.hosts.row(host)
         if row < 0 or not self.hosts.alive[row]:
-            return alone(host, "NotPinnedHost", "does not exist")
+            return alone(host, PINNED, "does not exist")
         view = self.evaluation(ask.shape)
         code = int(view.code[row])
         if code:
