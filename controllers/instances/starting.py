@@ -192,7 +192,8 @@ async def finish(work: Work) -> None:
             applied_generation=work.obj.generation,
             last_restart=restart or work.status.last_restart,
         )
-        work.turn.event("Started", f"Run {run} began on {facts.host}.")
+        if run > 1:  # Of the first, Ready's change tells.
+            work.turn.event("Started", f"Run {run} began on {facts.host}.")
     size = InstanceResources(cpus=facts.cpus, memory=facts.memory, overhead=facts.overhead)
     work.update(resources=size, host_ref=NameRef(name=facts.host))
     work.reached("Started")
