@@ -15,7 +15,7 @@ import pytest
 
 from tests.bench.results import record
 from tests.cloud.cloud import Cloud, guest
-from tests.cloud.conftest import cloud as cloud  # noqa: PLC0414 (pytest finds the fixture here)
+from tests.cloud.conftest import cloud as cloud
 from tests.cluster import until
 
 FULL = os.environ.get("STRATIFORM_BENCH") == "full"
