@@ -17,8 +17,19 @@ from controllers.logic.volumes import VolumeObj, adoption, ignores, may_take, vo
 from crds.base import ADOPT, IGNORE_ORPHAN, format_quantity
 from crds.volume import Disk, Origin
 from drivers.base import DiskDefinition, DiskFacts, PoolDefinition
-from drivers.errors import Invalid
+from drivers.errors import Invalid, NoSpace
 from drivers.marks import DiskMark, DiskState
+
+STILL_THERE = 2.0
+"""Seconds until a call is made again whose effect the storage affirms and does not show."""
+
+
+def no_room(pool: PoolObj, size: int, error: NoSpace) -> NoSpace:
+    """The same in words that say where, how much and what to do."""
+    return NoSpace(
+        f"{pool.key} has no room for a disk of {format_quantity(size)}: {error}. It is tried again every half minute: "
+        "make room there, or use another StoragePool."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +136,22 @@ class DiskWork(DiskCalls):
             mark=mark, size=plan.size, provisioning=vtype.spec.provisioning if vtype else "Thin"
         )
         where, host = self.definition(pool), self.host_for(pool, prefer=self._near(obj))
-        if base:
-            facts = await self._clone(host, where, definition, base)
-        else:
-            facts = await self._fleet.call(
-                host, "create_disk", lambda e: e.storage.create_disk(where, definition), changes=True
-            )
+        try:
+            if base:
+                facts = await self._clone(host, where, definition, base)
+            else:
+                facts = await self._fleet.call(
+                    host, "create_disk", lambda e: e.storage.create_disk(where, definition), changes=True
+                )
+        except NoSpace as error:
+            raise no_room(pool, plan.size, error) from error
+        # On the same host: another one may know for a while that there is none (NFS).
+        seen = await self._fleet.call(
+            host, "observe_disk", lambda e: e.storage.observe_disk(where, facts.disk), changes=False
+        )
+        if seen is None or not seen.exists:
+            text = f"{pool.key} says that disk {facts.disk} was made, and does not show it: it is made again."
+            raise Refused("NotSeen", text, after=STILL_THERE)
         disk = Disk(pool=pool.name, n=1)
         return Made(uuid=uuid, disk=disk, facts=facts, format=definition.format, origin=origin, fresh=True)
 
@@ -313,6 +334,9 @@ class DiskWork(DiskCalls):
                 await self.write_mark(pool, disk, kept)
                 return
             await self.delete(pool, disk, obj.uid)
+            if await self.look(pool, disk) is not None:
+                text = f"{pool.key} says that disk {disk} was deleted, and still shows it: that is asked for again."
+                raise Refused("StillThere", text, after=STILL_THERE)
         origin = obj.status.made_from
         known = f"{object_uuid(None, origin.uid)}-1" if origin and origin.type == "Template" and origin.uid else ""
         base = mark.base if mark and mark.base else known

@@ -8,12 +8,19 @@ from datetime import timedelta
 from controllers.deletion import LOOK_AGAIN, held_by_referrers, release_when_unreferenced
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn, default_signal
 from controllers.fleet.base import HostView, Link
-from controllers.fleet.connections import BACKENDS, HYPERVISORS, address_of, connection_for, end_point_of
+from controllers.fleet.connections import BACKENDS, HYPERVISORS, address_of, connection_for, end_point_of, secret_hint
 from controllers.fleet.fleet import LiveFleet
 from controllers.fleet.session import HostPlan
 from controllers.logic.capacity import host_capacity, summarise, taken
 from controllers.logic.cpu import narrows
-from controllers.logic.host import Declaration, judge_declaration, sort_out, stale_copies
+from controllers.logic.host import (
+    Declaration,
+    advice_for_hung_call,
+    advice_for_silence,
+    judge_declaration,
+    sort_out,
+    stale_copies,
+)
 from controllers.logic.inheritance import lineage, placed_on, zone_of
 from controllers.logic.rollup import EVERY, ancestors
 from crds.base import ACCEPT_MACHINE, format_time
@@ -24,8 +31,9 @@ from drivers.errors import DriverError
 
 HostObj = Obj[HostSpec, HostStatus]
 ClusterObj = Obj[HostClusterSpec, HostClusterStatus]
-DOWN_AGAIN = 30.0
-"""Seconds until the Secrets of a host that does not connect are read again."""
+DOWN_AGAIN, REFUSED_AGAIN, HUNG_AGAIN = 30.0, 10.0, 2.0
+"""Seconds until the Secrets of a host that does not connect, or that says no to them, are read again, and until it is
+looked whether a call that hangs came back: nothing tells."""
 NEVER = frozenset({"EndpointTaken", "ConnectionMismatch", "Unsupported"})
 """Reasons for which a host is not connected, even if it was."""
 CONTACT_STEP = timedelta(minutes=10)
@@ -105,9 +113,12 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         self._note_maintenance(turn)
         if view.link is not Link.UP or view.facts is None:
             self._note_unreachable(turn, view, declaration)
-            return Again(LOOK_AGAIN if obj.deleting else DOWN_AGAIN)
+            again = REFUSED_AGAIN if view.link is Link.REFUSED else DOWN_AGAIN
+            return Again(LOOK_AGAIN if obj.deleting else again)
         if cluster is not None:
             self._check_machine(cluster, view.facts)
+        if self._changes_hang(turn):
+            return Again(HUNG_AGAIN)
         if not obj.is_true("Ready"):
             await self._clean(turn, view)
         turn.conditions.set("Ready", "True", "Connected", self._connected(view))
@@ -233,6 +244,13 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
                     "any new value: guests get the narrower CPU at their next cold start.",
                 )
 
+    def _changes_hang(self, turn: Turn[HostSpec, HostStatus]) -> bool:
+        """It answers, but nothing may be changed there before a call that was given up comes back: said so, if so."""
+        late = [hung for hung in self._fleet.hung(turn.obj.name) if hung.change]
+        if late:
+            turn.conditions.set("Ready", "False", "CallHangs", advice_for_hung_call(late[0].call, late[0].since))
+        return bool(late)
+
     async def _clean(self, turn: Turn[HostSpec, HostStatus], view: HostView) -> None:
         """H1: before a host that comes back is Ready, our domains that were placed elsewhere meanwhile go."""
         instances = view.instances or {}
@@ -304,8 +322,11 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         elif declaration.valid is not None:
             turn.conditions.set("Ready", "False", "OutOfService", declaration.message)
         else:
-            told = f" (not reachable since {format_time(since)})" if since and view.link is Link.DOWN else ""
-            turn.conditions.set("Ready", "False", view.reason or "Unreachable", f"{view.error}{told}")
+            text = f"{view.error}{secret_hint(view.reason, turn.obj.spec, self._services.namespace)}"
+            if view.link is Link.DOWN:
+                told = f" (not reachable since {format_time(since)})" if since else ""
+                text = f"{view.error.rstrip('.')}{told}. {advice_for_silence(turn.status.instances or 0, declaration)}"
+            turn.conditions.set("Ready", "False", view.reason or "Unreachable", text)
 
     def _note_maintenance(self, turn: Turn[HostSpec, HostStatus]) -> None:
         if not turn.obj.spec.maintenance:

@@ -40,6 +40,11 @@ DRIVER_SECONDS = Histogram(
 )
 LANES = Gauge("stratiform_lanes", "Lanes (one or more per end-point) by state.", ["state"], registry=REGISTRY)
 HUNG_CALLS = Gauge("stratiform_driver_calls_hung", "Driver calls that have not come back in time.", registry=REGISTRY)
+OLDEST_CALL = Gauge(
+    "stratiform_driver_call_longest_seconds",
+    "Age of the oldest driver call under way, transfers too.",
+    registry=REGISTRY,
+)
 HOSTS = Gauge(
     "stratiform_hosts", "Hosts by back-end and state of their connection.", ["backend", "link"], registry=REGISTRY
 )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controllers.disks import DiskWork, Made
+from controllers.disks import DiskWork, Made, no_room
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
 from controllers.holding import Held, Holding
@@ -19,7 +19,7 @@ from controllers.placement.base import Scheduler
 from crds.base import FINALIZER, format_quantity
 from crds.volume import Disk, VolumeSpec, VolumeStatus
 from drivers.base import DiskFacts, GrowDisk
-from drivers.errors import DriverError
+from drivers.errors import DriverError, NoSpace
 
 VolumeTurn = Turn[VolumeSpec, VolumeStatus]
 VERIFY_EVERY = 300.0
@@ -76,8 +76,10 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         if turn.obj.deleting:
             return await self._delete(turn)
         self._check(turn.obj)
+        full: NoSpace | None = None
         try:
             looked = await self._provide(turn)
+            full = await self._grow(turn) if looked else None
         except (Refused, DriverError):
             # Whatever is wrong with the disk, who has let go of it is seen; nobody new gets it.
             self._hold(turn, grants=False)
@@ -86,6 +88,8 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         if not looked:
             return Again(LOOK_AGAIN)
         self._show(turn, held)
+        if full is not None:
+            raise full  # After Ready: the disk is as usable as before.
         return Again(LOOK_AGAIN) if held.unsettled else None
 
     def _hold(self, turn: VolumeTurn, *, grants: bool = True) -> Held:
@@ -138,13 +142,12 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
     # ------------------------------------------------------------ the disk
 
     async def _provide(self, turn: VolumeTurn) -> bool:
-        """The disk is made, or still there, and as large as it shall be. False: it could not be looked at yet, and
+        """The disk is made, or still there. False: it could not be looked at yet, and
         nothing else is known either (the operator has just started)."""
         if turn.status.disk is None:
             await self._make(turn)
         elif not await self._verify(turn):
             return False
-        await self._grow(turn)
         return True
 
     async def _make(self, turn: VolumeTurn) -> None:
@@ -243,21 +246,24 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
                 after=RIVALS,
             )
 
-    async def _grow(self, turn: VolumeTurn) -> None:
-        """Through the guests that run on it, else on the pool."""
+    async def _grow(self, turn: VolumeTurn) -> NoSpace | None:
+        """Through the guests that run on it, else on the pool. Answers why there is no room for that."""
         wanted, has, disk = turn.obj.spec.size, turn.status.size or 0, turn.status.disk
         if wanted is None or wanted <= has or disk is None:
-            return
-        running = self._holding.running(turn.obj, turn.status)
-        for instance, entry in running:
-            placed = instance.status.placement
-            await self._fleet.act(
-                placed.host, instance.status.uuid, GrowDisk(entry, wanted), uid=instance.uid, sequence=placed.sequence
-            )
-        if not running:
-            await self._disks.resize(self._disk_pool(disk), f"{turn.status.uuid}-{disk.n}", wanted)
+            return None
+        pool = self._disk_pool(disk)
+        try:
+            running = self._holding.running(turn.obj, turn.status)
+            for instance, entry in running:
+                at, action = instance.status.placement, GrowDisk(entry, wanted)
+                await self._fleet.act(at.host, instance.status.uuid, action, uid=instance.uid, sequence=at.sequence)
+            if not running:
+                await self._disks.resize(pool, f"{turn.status.uuid}-{disk.n}", wanted)
+        except NoSpace as error:
+            return no_room(pool, wanted, error)
         turn.status = turn.status.model_copy(update={"size": wanted})
         turn.event("Resized", f"The disk has {format_quantity(wanted)} now.")
+        return None
 
     def _disk_pool(self, disk: Disk) -> Obj[Any, Any]:
         pool = self._services.cache.get("StoragePool", "", disk.pool)

@@ -5,7 +5,7 @@ asks what changed. It reads the desired state from `turn.obj` and the cache, obs
 having set `turn.status` and `turn.conditions`; the engine replaces the whole status by one PUT if anything differs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -267,6 +267,16 @@ class Api(Protocol):
         """For the few writes outside our kinds (a Lease, a Namespace's label)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hung:
+    """A driver call that was given up and has not come back; also one over a connection that was replaced meanwhile."""
+
+    lane: str
+    call: str
+    change: bool
+    since: datetime
+
+
 class Lanes(Protocol):
     """Bounded thread pools, one per end-point, so that a hung call holds up only its own end-point."""
 
@@ -279,7 +289,10 @@ class Lanes(Protocol):
         is left to it, and until it comes back or `reset` is called no other change runs on the lane."""
 
     def reset(self, lane: str) -> None:
-        """After the lane's connection was replaced: forget its hung calls and start with new threads. Idempotent."""
+        """After the lane's connection was replaced: start with new threads, whatever hangs on the old. Idempotent."""
+
+    def hung(self) -> Sequence[Hung]:
+        """What was given up and has not come back, the longest first, whether its lane was reset or not."""
 
 
 class Services(Protocol):

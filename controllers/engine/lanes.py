@@ -11,26 +11,18 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
 
 from controllers import metrics
-from controllers.engine.base import NotLeader
+from controllers.engine.base import Hung, NotLeader
 from controllers.engine.turns import forbid_when_paused
 from drivers.errors import Busy, DriverError, Unreachable
 
 R = TypeVar("R")
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Hung:
-    """A call that has not come back in time."""
-
-    lane: str
-    call: str
-    seconds: float
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +34,7 @@ class _Job:
     done: "asyncio.Future[Any]"
     context: contextvars.Context
     started: float = 0.0
+    since: datetime = datetime.min
     timer: asyncio.TimerHandle | None = None
     abandoned: bool = False
 
@@ -74,6 +67,8 @@ class Threads:
         self._outside = outside
         self._lanes: dict[str, _Lane] = {}
         self._changing: set[tuple[str, _Job]] = set()
+        self._away: list[tuple[str, _Job]] = []
+        """Given up and not back yet, the longest first."""
 
     async def run(
         self, lane: str, call: Callable[[], R], *, changes: bool, backend: str, name: str, hang: float | None = None
@@ -113,14 +108,8 @@ class Threads:
             old.idle.popleft().end()
 
     def hung(self) -> list[Hung]:
-        """What hangs, where, and since when."""
-        now = time.monotonic()
-        return [
-            Hung(lane.name, job.name, now - job.started)
-            for lane in self._lanes.values()
-            for job in lane.running
-            if now - job.started > job.hang
-        ]
+        """What hangs, where, and since when, the longest first; whether its lane was reset or not."""
+        return [Hung(lane, job.name, job.changes, job.since) for lane, job in self._away]
 
     def changing(self) -> list[str]:
         """Changes that have not come back, whether their lane was reset or not."""
@@ -128,8 +117,10 @@ class Threads:
 
     def measure(self) -> None:
         """Set the gauges of /metrics."""
-        hung = self.hung()
-        metrics.HUNG_CALLS.set(len(hung))
+        metrics.HUNG_CALLS.set(len(self._away))
+        begun = [job.started for lane in self._lanes.values() for job in lane.running]
+        begun += [job.started for _, job in self._away]
+        metrics.OLDEST_CALL.set(time.monotonic() - min(begun) if begun else 0.0)
         stuck = sum(1 for lane in self._lanes.values() if self._stuck(lane))
         metrics.LANES.labels("stuck").set(stuck)
         metrics.LANES.labels("working").set(len(self._lanes) - stuck)
@@ -178,7 +169,7 @@ class Threads:
             if job.done.done():
                 lane.idle.append(thread)
                 continue
-            job.started = time.monotonic()
+            job.started, job.since = time.monotonic(), datetime.now(UTC)
             lane.running.add(job)
             lane.peak = max(lane.peak, len(lane.running))
             if job.changes:
@@ -202,6 +193,7 @@ class Threads:
         lane.running.discard(job)
         self._changing.discard((lane.name, job))
         if job.abandoned:
+            self._away.remove((lane.name, job))
             log.warning(
                 "hung driver call came back", lane=lane.name, call=job.name, seconds=time.monotonic() - job.started
             )
@@ -217,6 +209,7 @@ class Threads:
         if job not in lane.running:
             return
         job.abandoned = True
+        self._away.append((lane.name, job))
         log.warning("driver call hangs", lane=lane.name, call=job.name, seconds=job.hang, change=job.changes)
         _settle(job, error=Unreachable(f"{job.name}: no answer in {round(job.hang, 1):g} s"))
         stuck = self._stuck(lane)
@@ -229,9 +222,8 @@ class Threads:
         return sum(1 for job in lane.running if job.abandoned) >= self._size
 
     def _why(self, lane: _Lane) -> str:
-        now = time.monotonic()
-        calls = sorted((now - job.started, job.name) for job in lane.running if job.abandoned)
-        return "no answer to " + ", ".join(f"{name} for {seconds:.0f} s" for seconds, name in reversed(calls))
+        calls = sorted((job.since, job.name) for job in lane.running if job.abandoned)
+        return "no answer to " + ", ".join(f"{name} since {since:%H:%M:%S} UTC" for since, name in calls)
 
 
 def _settle(job: _Job, answer: Any = None, error: BaseException | None = None) -> None:

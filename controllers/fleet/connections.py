@@ -8,6 +8,7 @@ from controllers.engine.base import Api, Obj, Refused, Services
 from crds.host import HostSpec, HostStatus
 from crds.host import LibvirtConnection as AskedLibvirt
 from drivers.base import Connection, LibvirtConnection, SimulatedConnection, SSHMaterial, TLSMaterial
+from drivers.errors import AuthenticationFailed
 
 BACKENDS = {"Libvirt": "kvm", "Simulated": "simulated", "VSphere": "vsphere", "Xen": "xen"}
 HYPERVISORS = {"Libvirt": "KVM", "Simulated": "Simulated", "VSphere": "VSphere", "Xen": "Xen"}
@@ -37,6 +38,23 @@ def end_point_of(spec: HostSpec) -> str:
     transport, _, rest = address.partition("://")
     place = rest.partition("/")[0].rpartition("@")[2].lower()
     return f"libvirt://{place.removesuffix(PORTS[transport])}"
+
+
+def secret_hint(reason: str, spec: HostSpec, namespace: str) -> str:
+    """After the words of a host that refused our credentials: where they come from and what happens next. "" for any
+    other `reason`."""
+    libvirt = spec.connection.libvirt
+    if reason != AuthenticationFailed.reason or libvirt is None:
+        return ""
+    ref, field = (libvirt.ssh_secret_ref, "sshSecretRef") if libvirt.ssh_secret_ref else (
+        libvirt.tls_secret_ref, "tlsSecretRef"
+    )  # fmt: skip
+    if ref is None:
+        return ""
+    return (
+        f". They are Secret {namespace}/{ref.name} (spec.connection.libvirt.{field}), which is read again every few "
+        "seconds: correct it, or what the host accepts. Guests run on meanwhile."
+    )
 
 
 async def connection_for(host: Obj[HostSpec, HostStatus], services: Services, state: str) -> Connection:

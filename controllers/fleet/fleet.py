@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import structlog
 
 from controllers import metrics
-from controllers.engine.base import Key, NotLeader, Obj, Paused, Services
+from controllers.engine.base import Hung, Key, NotLeader, Obj, Paused, Services
 from controllers.fleet.base import Clearance, HostView, Link
 from controllers.fleet.contacts import Contacts
 from controllers.fleet.rounds import Rounds
@@ -115,6 +115,11 @@ class LiveFleet:
         """The moment at which the host was validly declared off; None if it was not, or has answered since."""
         return self._declared.get(host)
 
+    def hung(self, host: str) -> list[Hung]:
+        """Calls about the host and its machines that were given up and have not come back, the longest first."""
+        session = self._sessions.get(host)
+        return session.hung() if session else []
+
     def busy_cpus(self, host: str) -> float:
         session = self._sessions.get(host)
         return session.busy_cpus if session else 0.0
@@ -163,8 +168,8 @@ class LiveFleet:
         except (Rejected, Busy, NotLeader, Paused):
             known = True
             raise
-        except Unreachable:
-            session.broken(endpoint)
+        except Unreachable as error:
+            session.broken(endpoint, error)
             raise
         finally:
             self.book.end(host, uuid, time.monotonic(), known=known)
@@ -304,8 +309,8 @@ class LiveFleet:
                 session.lane, lambda: endpoint.observe_instance(session.host, uuid),
                 changes=False, backend=session.plan.backend, name="observe_instance", hang=CALL_TIMEOUT,
             )  # fmt: skip
-        except Unreachable:
-            session.broken(endpoint)
+        except Unreachable as error:
+            session.broken(endpoint, error)
             raise
         session.note(uuid, facts, begun, ours=ours)
         return facts

@@ -17,12 +17,12 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from controllers.engine.base import ApiError, NotLeader, Services
+from controllers.engine.base import ApiError, Hung, NotLeader, Services
 from controllers.fleet.base import HostView, Link
 from controllers.fleet.opening import OPEN_TIMEOUT, MachineTaken, Opening, Stranger, words
 from controllers.logic.sightings import Sightings
 from drivers.base import Connection, EndPoint, Event, EventKind, HostFacts, InstanceFacts
-from drivers.errors import DriverError, Unreachable
+from drivers.errors import Busy, DriverError, Unreachable
 
 R = TypeVar("R")
 log = structlog.get_logger(__name__)
@@ -36,6 +36,8 @@ FACTS_INTERVAL = 60.0
 MANY = 8
 """More changed domains than this are read by one listing instead of one by one."""
 BACKOFF_MOST = 15.0
+MOST_HUNG = 8
+"""Calls that never come back keep a thread each: with so many of one host, it is not asked any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ class HostSession:
         self._pending: set[str] = set()
         self._waiting: list[tuple[float, asyncio.Future[bool]]] = []
         self._facts_at = 0.0
+        self._broken_by = ""
+        """Why we gave the present connection up ourselves."""
         self.busy_cpus = 0.0
         """CPUs busy on the average between the last two observations of the host."""
         self._view = HostView(host=host, link=Link.CONNECTING, since=seat.services.now(), last_contact=None, facts=None)
@@ -129,6 +133,7 @@ class HostSession:
             return
         old, self.plan = self.plan, plan
         if self._endpoint is not None and (plan.connection != old.connection or self._another_machine(plan)):
+            self._broken_by = "its address or credentials changed, so it is connected anew"
             self._endpoint.close()
         self._wake.set()
 
@@ -138,8 +143,10 @@ class HostSession:
             return self._endpoint
         raise Unreachable(f"Host {self.host} is not connected: {self._view.error or 'connecting'}")
 
-    def broken(self, endpoint: EndPoint) -> None:
+    def broken(self, endpoint: EndPoint, why: Exception) -> None:
         """A call over `endpoint` got no answer: it is given up, so that nothing late can follow over it."""
+        if endpoint is self._endpoint and endpoint.alive:
+            self._broken_by = str(why)
         endpoint.close()
         if endpoint is self._endpoint:
             self._wake.set()
@@ -148,12 +155,28 @@ class HostSession:
         """A driver call over the listed connection, on the main lane unless told otherwise; on the one for transfers
         it may take for ever. Raises DriverError, NotLeader, Paused."""
         endpoint, lane = self.endpoint(), lane or self.lane
+        if changes:
+            self._wait_for_late_change(lane)
         hang = float("inf") if lane == self.long_lane else None
         answer = await self._lanes.run(
             lane, lambda: call(endpoint), changes=changes, backend=self.plan.backend, name=name, hang=hang
         )
         self._answered()
         return answer
+
+    def hung(self) -> list[Hung]:
+        """Calls about the host and its machines that were given up and have not come back, the longest first. Storage
+        that hangs is its pool's trouble."""
+        return [h for h in self._lanes.hung() if h.lane == self.lane]
+
+    def _wait_for_late_change(self, lane: str) -> None:
+        """One may still land although its connection was closed, so the next one waits for it. Raises Busy."""
+        late = [h for h in self._lanes.hung() if h.change and h.lane == lane]
+        if late:
+            raise Busy(
+                f"Host {self.host}: {late[0].call} has not come back since {late[0].since:%H:%M:%S} UTC, and nothing "
+                "else is changed there before it does"
+            )
 
     def look_again(self, uuid: str) -> None:
         """Observe one domain soon."""
@@ -201,6 +224,12 @@ class HostSession:
 
     async def _open(self) -> EndPoint:
         self._lanes.reset(self.lane)
+        hung = self.hung()
+        if len(hung) >= MOST_HUNG:
+            raise Unreachable(
+                f"{len(hung)} calls to it never came back, the first of them {hung[0].call} of "
+                f"{hung[0].since:%H:%M:%S} UTC: no new connection is made before one does"
+            )
         opening = Opening(self.plan.connection, self._seat.open_endpoint)
         opened = False
         try:
@@ -223,24 +252,31 @@ class HostSession:
         self._lanes.reset(self.call_lane)
         self._lanes.reset(self.long_lane)
         self._pending.clear()
+        self._broken_by = ""
         await self._call("subscribe", lambda: endpoint.subscribe(deliver))
         await self._list(endpoint)
         self._change(Link.UP)
 
     def _identify(self, facts: HostFacts) -> None:
         """H2, and one machine, one Host."""
-        if self.plan.pinned and facts.machine_id != self.plan.pinned:
-            raise Stranger(
-                facts.machine_id,
-                f"at {self.plan.address or self.host} answers machine {facts.machine_id} ({facts.hostname}), but this "
-                f"Host is machine {self.plan.pinned}. If the machine was replaced: set spec.outOfService, then "
-                f"annotate this Host: stratiform.dev/accept-machine={facts.machine_id}",
-            )
         holder = self._seat.machine_holder(self, facts.machine_id)
+        who, where = f"{facts.machine_id} ({facts.hostname})", self.plan.address or self.host
+        if self.plan.pinned and facts.machine_id != self.plan.pinned:
+            advice = (
+                f"which is Host {holder} already. Nothing is done there: correct spec.connection, or what gives two "
+                "machines one UUID (a copied /etc/machine-id or host_uuid)"
+                if holder
+                else "so what it shows counts for nothing, and this host's instances wait. If the machine was "
+                "replaced: set spec.outOfService, then annotate this Host: "
+                f"stratiform.dev/accept-machine={facts.machine_id}"
+            )
+            raise Stranger(
+                facts.machine_id, f"at {where} answers machine {who} instead of {self.plan.pinned}, {advice}"
+            )
         if holder:
             raise MachineTaken(
-                f"the machine at {self.plan.address or self.host} is {facts.machine_id} ({facts.hostname}), which is "
-                f"Host {holder} already. Delete one of the two, or give one the address of another machine."
+                f"the machine at {where} is {who}, which is Host {holder} already. Delete one of the two, or give one "
+                "the address of another machine."
             )
 
     async def _watch(self, endpoint: EndPoint) -> None:
@@ -250,7 +286,7 @@ class HostSession:
             now = time.monotonic()
             await self._pause(max(min(due - now, LOOK), 0.0))
             if not endpoint.alive:
-                raise Unreachable("the connection broke")
+                raise Unreachable(self._broken_by or "the connection broke")
             pending, self._pending = self._pending, set()
             if self._waiting or len(pending) > MANY or time.monotonic() >= due:
                 await self._list(endpoint)

@@ -5,12 +5,15 @@ An imported machine is released instead (N3). Nothing destructive is called whil
 
 from datetime import timedelta
 
-from controllers.engine.base import Again
+from controllers.engine.base import Again, Refused
 from controllers.instances import nics, placing, powering, volumes
 from controllers.instances.identify import Marks
 from controllers.instances.work import Work
 from controllers.logic.instance import REPEAT
 from drivers.base import Destroy, Power, Release, Shutdown, Why
+
+STILL_THERE = 2.0
+"""Seconds until a machine that was said to be gone and is not is removed again."""
 
 
 async def delete(work: Work, marks: Marks) -> Again | None:
@@ -29,7 +32,12 @@ async def delete(work: Work, marks: Marks) -> Again | None:
         waits = await _stop(work)
         if waits is not None:
             return waits
-        await work.act(Destroy())
+        if await work.act(Destroy()) is not None:
+            raise Refused(
+                "StillThere",
+                f"Host {work.host} says that the machine was removed, and still shows it: that is asked for again.",
+                type_="Deleting", status="True", after=STILL_THERE,
+            )  # fmt: skip
     await nics.give_back(work, everything=True)
     await volumes.delete_made(work)
     await work.turn.release()

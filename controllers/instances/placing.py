@@ -11,7 +11,7 @@ from controllers.logic.identity import next_sequence
 from controllers.logic.instance import ended_here
 from controllers.placement.base import Decision, Refusal
 from controllers.placement.requests import overhead, resources
-from crds.base import FINALIZER, RESUME
+from crds.base import FINALIZER, RESUME, format_time
 from crds.instancestatus import Explanation, InstanceResources, Placement
 from drivers.base import Destroy, Undefine
 from drivers.errors import Busy, NotOurs
@@ -108,9 +108,20 @@ async def _unseen(work: Work, host: str) -> None:
         why = " (its Host object does not exist)"
     raise Refused(
         "HostUnreachable",
-        f"Host {host} has not answered{since}{why}: the guest may run there, so it is not started elsewhere. If "
-        f"{host} is "
-        "powered off for good, say so by its spec.outOfService.",
+        f"Host {host} has not answered{since}{why}: the guest may run there, so it is not started elsewhere. It goes "
+        f"on when {host} answers again. {_advice(work, host)}",
+    )
+
+
+def _advice(work: Work, host: str) -> str:
+    """What a person can do about a host that does not answer (H1)."""
+    found = work.cache.get("Host", "", host)
+    declared = found.spec.out_of_service if found is not None and not found.problem else None
+    if declared is None:
+        return f"If {host} is powered off for good, say so by its spec.outOfService: then it is started elsewhere."
+    return (
+        f"spec.outOfService of {host} says {format_time(declared.declared_at)}: {host} has answered since then, or "
+        f"this instance was placed there later. If {host} is powered off now, declare it again with the present time."
     )
 
 

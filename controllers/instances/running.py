@@ -1,6 +1,7 @@
 """Applies one step after the other until nothing is left to do or something must be waited for."""
 
-from collections.abc import Awaitable
+from collections import Counter
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,21 +12,34 @@ from controllers.logic import instance as logic
 from controllers.logic.location import starting as is_starting
 from controllers.logic.runstrategy import STOPPING, Aim, active
 from drivers.base import ForceOff, Reset, Shutdown
-from drivers.errors import Rejected
+from drivers.errors import Rejected, Retryable
 
 MOST_STEPS = 24
 """No honest way from any state to any other is longer; more is a bug, and another turn is harmless."""
+
+EFFECTS: Mapping[type[logic.Step], str] = {
+    logic.Start: "was started",
+    logic.LetRun: "was resumed",
+    logic.FinishStart: "was marked as started",
+    logic.CutPower: "was powered off",
+}
+"""What a host affirms by its answer to a step's call. The next look shows it, or the host lies."""
+MOST_TRIES = 2
 
 
 async def drive(work: Work) -> logic.Step:
     """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError."""
     prepared = defined = False
+    tried: Counter[type[logic.Step]] = Counter()
     if placing.placed(work):
         await work.turn.ensure_finalizer()
     for _ in range(MOST_STEPS):
         _look(work)
         powering.decide_aim(work)
         step = logic.plan(work.facts, _situation(work, prepared, defined))
+        tried[type(step)] += 1
+        if type(step) in EFFECTS and tried[type(step)] > MOST_TRIES:
+            _no_effect(work, EFFECTS[type(step)])
         match step:
             case logic.Prepare():
                 await starting.prepare(work)
@@ -52,6 +66,17 @@ async def drive(work: Work) -> logic.Step:
             case _:
                 await _power(work, step)
     raise Refused("Working", "It is on its way and is looked at again at once.", after=0.5)
+
+
+def _no_effect(work: Work, what: str) -> None:
+    """A host that affirms and does nothing is asked again ever more seldom. Raises Retryable."""
+    power = work.facts.power if work.facts else "not there"
+    text = (
+        f"Host {work.host} says that the guest {what}, and shows it as {power} all the same. That is asked for again "
+        "ever more seldom; the hypervisor's own log on the host may tell why."
+    )
+    work.turn.conditions.set("Ready", "False", "NoEffect", text)
+    raise Retryable(text)
 
 
 async def _or_elsewhere(work: Work, attempt: Awaitable[None]) -> bool:

@@ -50,7 +50,32 @@ def judge_declaration(
             message=f"{said} is void: the host answered at {format_time(last_contact)}. {advice}",
         )
     return Declaration(
-        declared_at, "Declared", f"{said}: what was placed here before is freed, and disks local to it are Lost."
+        declared_at,
+        "Declared",
+        f"{said}: what was placed here before is freed, and disks local to it are Lost. Once the host answers again "
+        "this is void, and it is Ready when copies that were started elsewhere meanwhile have been removed from it.",
+    )
+
+
+def advice_for_silence(instances: int, declaration: Declaration) -> str:
+    """Of a host that does not answer: what happens next, and what a person can do."""
+    who = f"its {instances} instance{'s' if instances > 1 else ''} may run there and wait for it"
+    if declaration.reason:
+        what = "spec.outOfService is void (see the condition OutOfServiceVoid): declare it again with the present time"
+    else:
+        what = "say so by spec.outOfService {declaredAt: the present time}"
+    then = ", and they are started elsewhere" if instances else ""
+    waits = who if instances else "no instance waits for it"
+    return f"It is tried again by itself; {waits}. If it is powered off for good, {what}{then}."
+
+
+def advice_for_hung_call(call: str, since: datetime) -> str:
+    """Of a host that answers while an earlier change was never answered (W6)."""
+    return (
+        f"{call} has not come back since {since:%H:%M:%S} UTC, although its connection was closed and the host answers "
+        "over another: guests here run and are watched, nothing new is placed here, and nothing is changed before that "
+        "call comes back. If it stays so, restart the hypervisor's daemon on the host, which guests outlive, and then "
+        "the operator, whose process the call holds."
     )
 
 
