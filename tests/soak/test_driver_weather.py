@@ -1,0 +1,26 @@
+"""Ten minutes of hosts that come and go at random while a hundred instances are made, halted and deleted."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.controlplane import ControlPlane
+from tests.faults import drvworld
+from tests.faults.test_hosts_random import storm
+
+
+@pytest.fixture(scope="module")
+def driver_plane() -> Iterator[ControlPlane]:
+    yield from drvworld.fresh_plane()
+
+
+@pytest.mark.timeout(1200)
+async def test_a_hundred_instances_in_ten_minutes_of_bad_weather(driver_plane: ControlPlane, tmp_path: Path) -> None:
+    """$SEED replays the deeds of a run that failed."""
+    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
+    seconds = float(os.environ.get("STRATIFORM_SOAK_SECONDS", "600"))
+    async with drvworld.cloud_of(driver_plane, tmp_path / "cloud.db", hosts=5) as cloud:
+        await storm(cloud, 100, seconds, seed)
