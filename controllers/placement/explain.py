@@ -1,6 +1,7 @@
 """The story of a decision for status, condition and event: bounded whatever the number of hosts. Pure."""
 
 from functools import lru_cache
+from typing import Any
 
 from controllers.placement.core.story import Lost, Placed, Story, Unplaced
 from crds.instancestatus import Explanation, NearMiss, Rejection, ScorePart
@@ -11,18 +12,17 @@ NO_HOST = "No host is there yet: make a Host in a HostCluster of this zone."
 def explain(result: Placed | Unplaced) -> Explanation:
     """What `status.placement.explanation` says. Built without validation: it is made for every decision."""
     story = result.story
-    rejected = tuple(map(_rejection, story.lost[:16]))
+    parts: dict[str, Any] = {"rejected": tuple(map(_rejection, story.lost[:16]))}
     if isinstance(result, Placed):
-        scores = tuple(_part(name, max(-1000, min(1000, round(value * 1000)))) for name, value in story.parts)
-        return Explanation.model_construct(
-            winner=result.host, summary=_won(result), candidates=story.candidates, rejected=rejected, nearest=(),
-            helps=(), scores=scores, decided_at=None,
-        )  # fmt: skip
-    near = tuple(NearMiss.model_construct(host=n.host, reason=n.reason, shortfall=n.missing[:1024]) for n in story.near)
-    return Explanation.model_construct(
-        winner=None, summary=message(story)[:1024], candidates=story.candidates, rejected=rejected, nearest=near,
-        helps=tuple(h[:1024] for h in story.helps[:5]), scores=(), decided_at=None,
-    )  # fmt: skip
+        parts |= {"winner": result.host, "summary": _won(result)}
+        parts["scores"] = tuple(_part(name, max(-1000, min(1000, round(value * 1000)))) for name, value in story.parts)
+    else:
+        parts |= {"summary": message(story)[:1024], "helps": tuple(h[:1024] for h in story.helps[:5])}
+        parts["nearest"] = tuple(
+            NearMiss.model_construct(host=n.host, reason=n.reason, shortfall=n.missing[:1024]) for n in story.near
+        )
+    said = {name: part for name, part in parts.items() if part != ()}
+    return Explanation.model_construct(candidates=story.candidates, **said)
 
 
 @lru_cache(8192)
