@@ -164,6 +164,28 @@ async def claim_addresses(work: Work, nics: tuple[Nic, ...]) -> None:
         work.update(networks=tuple(sorted((*others, state), key=lambda n: n.name)))
 
 
+async def keep_claims(work: Work) -> None:
+    """Claim again what the instance has without a claim: adopted from an object that is gone, or taken away by hand.
+    Nothing is asked of the API while every claim is there. Where another has it, an event says so, and it is tried
+    again: two that use one address are for a person to part."""
+    entries = {n.name: n for n in work.spec.networks}
+    for state in work.status.networks:
+        entry = entries.get(state.name)
+        network = _network(work, entry)[0] if entry else None
+        if entry is None or network is None:
+            continue
+        for address in state.addresses:
+            known = work.cache.get("NetworkAddress", network.namespace, addresses.object_name(network.name, address))
+            claim = known.spec.claim.instance if known else None
+            if known is not None and (claim is None or claim.uid == work.obj.uid):
+                continue
+            nic = Nic(spec=entry, state=state, network=network)
+            if not await _take(work, nic, address):
+                text = f"NIC {state.name} has {address}, but {_taker(work, nic, address)}."
+                work.turn.event("AddressTaken", text, warning=True)
+                work.wake.append(5.0)
+
+
 def _held(work: Work, nic: Nic) -> list[str]:
     """What the status says it has, then claims by the objects, so that a lost status finds them again."""
     claims = _claimed(work, nic.spec.name)

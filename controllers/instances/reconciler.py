@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn, default_signal
-from controllers.instances import deleting, identify, placing, powering, report, running, shape
+from controllers.instances import deleting, identify, nics, placing, powering, report, running, shape
 from controllers.instances.work import InstanceObj, Memory, Tools, Watched, Work
 from controllers.placement.base import Scheduler
 from crds.instance import InstanceSpec, InstanceStatus
@@ -117,6 +117,7 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
                 powering.decide_aim(work)
                 report.observed(work)
                 return
+            await nics.keep_claims(work)
             step = await running.drive(work)
         except (Refused, DriverError) as error:
             _keep_placement(work, error)

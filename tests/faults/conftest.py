@@ -1,5 +1,4 @@
-"""Control planes of the tests of faults: one for the API's, with a world behind a bad road for each file of tests, and one
-for those of hypervisors and storage, with a simulated cloud for each test."""
+"""The control plane of the API's faults: one for all of them, and a world behind a bad road for each file of tests."""
 
 import os
 from collections.abc import Iterator
@@ -8,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from lab.controlplane import ControlPlane
-from tests.faults import drvworld
 from tests.faults.apiworld import World, fresh_plane, world
 
 
 @pytest.fixture(scope="session")
 def api_plane() -> Iterator[ControlPlane]:
     """Tests kill it, and delete kinds and namespaces on it, so no other tests share it."""
-    plane = fresh_plane(f"t-api{os.environ.get('STRATIFORM_LAB', '')[:6]}")
+    plane = fresh_plane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-api")
     yield plane
     plane.down()
 
@@ -40,9 +38,3 @@ def api(shared_world: World) -> Iterator[World]:
     shared_world.proxy.clear()
     shared_world.proxy.go_on()
     shared_world.settle()
-
-
-@pytest.fixture(scope="session")
-def driver_plane() -> Iterator[ControlPlane]:
-    """No operator but those in the tests' own process works on it."""
-    yield from drvworld.fresh_plane()

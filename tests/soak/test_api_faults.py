@@ -36,7 +36,7 @@ FAULTS: list[tuple[Action, dict[str, object]]] = [
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    plane: ControlPlane = fresh_plane("t-apisoak")
+    plane: ControlPlane = fresh_plane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-apisoak")
     folder = tmp_path_factory.mktemp("world")
     with world(plane, folder / "cloud.db", folder, "--page=500") as found:
         yield found
