@@ -1,7 +1,7 @@
 """A simulated cloud of 200 hosts, the operator that works on it as a process of its own, and the bare reference.
 
 One lab (`bench`, or $STRATIFORM_LAB) for all of tests/bench that needs no machine. Everything is production's default
-but the simulated state's place.
+but the simulated state's place and a longer Lease.
 """
 
 import json
@@ -127,7 +127,9 @@ class Bench:
     operator: Operator = field(init=False)
 
     def __post_init__(self) -> None:
-        arguments = (f"--simulated-state={self.state}", "--log-level=WARNING", *self.arguments)
+        # A machine that other work starves for 15 s shall not end the run.
+        lease = ("--lease-duration=90", "--lease-margin=10")
+        arguments = (f"--simulated-state={self.state}", "--log-level=WARNING", *lease, *self.arguments)
         self.operator = Operator(self.plane.layout, self.plane.operator_kubeconfig, arguments)
 
     @property
