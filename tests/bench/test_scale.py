@@ -131,6 +131,7 @@ async def test_create_to_ready_against_a_bare_client(story: Story, api: Bare) ->
 
 
 async def test_a_burst_is_placed_at_once(story: Story, api: Bare) -> None:
+    assert story.made, "no instances were made"
     async with watching(api, INSTANCES) as seen:
         _, took = await _burst(story, api, seen, "burst", BURST)
     waits = sorted(times.placed - times.seen for times in seen.of("burst-"))
@@ -144,6 +145,7 @@ async def test_a_burst_is_placed_at_once(story: Story, api: Bare) -> None:
 
 
 async def test_at_rest_nothing_is_done(story: Story, api: Bare) -> None:
+    assert story.made, "no instances were made"
     await asyncio.sleep(20.0)
     before, begun = story.bench.read(), time.monotonic()
     await asyncio.sleep(REST)
@@ -167,6 +169,7 @@ async def test_at_rest_nothing_is_done(story: Story, api: Bare) -> None:
 
 
 async def test_a_restarted_operator_reads_only(story: Story, api: Bare) -> None:
+    assert story.made, "no instances were made"
     await asyncio.to_thread(story.bench.operator.stop)
     begun = time.monotonic()
     await asyncio.to_thread(story.bench.operator.start)
@@ -193,6 +196,7 @@ async def test_a_restarted_operator_reads_only(story: Story, api: Bare) -> None:
 
 async def test_a_frozen_and_a_flapping_host_cost_the_others_nothing(story: Story, api: Bare) -> None:
     """The healthy hosts' create rate, blocks with and without the two faults taking turns."""
+    assert story.made, "no instances were made"
     block, healthy, disturbed = max(50, BLOCK // 2), [], []
     faults = Faults(str(story.bench.state))
     async with watching(api, INSTANCES) as seen:
