@@ -10,7 +10,7 @@ from tests.kills.scenario import Tenant
 from tests.kills.seam import Point
 from tests.kills.world import HOSTS, World
 
-QUIET = 20.0
+QUIET = 25.0
 """Seconds without a further tenant at its point after which those that are on their way are killed where they are."""
 
 
@@ -42,8 +42,9 @@ class Report:
 async def kill_at(
     world: World, operator: Callable[[Mapping[str, Point]], Operator], points: Sequence[Point], *, deadline: float
 ) -> Report:
-    """`deadline`: seconds that a step of a tenant may take, the kill and the restart included."""
+    """`deadline`: seconds that a step of a tenant may take after the restart."""
     begun = time.monotonic()
+    world.mirror.patience_from = float("inf")
     tenants = [Tenant(world, number, deadline=deadline) for number in range(len(points))]
     plan = {tenant.namespace: point for tenant, point in zip(tenants, points, strict=True)}
     first = operator(plan)
@@ -59,6 +60,7 @@ async def kill_at(
         tenant.note()
     second = operator({})
     await asyncio.to_thread(second.start)
+    world.mirror.patience_from = time.monotonic()
     try:
         await asyncio.wait(runs.values())
         failures = [f"{plan[name]}: {error}" for name, run in runs.items() if (error := run.exception()) is not None]

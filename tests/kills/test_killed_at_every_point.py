@@ -7,13 +7,15 @@ What the calls are is counted by a recording run, so that a new call has its poi
 
 from typing import get_args
 
+import pytest
+
 from drivers.base import Action, Storage
 from tests.kills.killing import kill_at
 from tests.kills.operators import ThreadOperator, settings
 from tests.kills.recording import Recorded, sample
 from tests.kills.world import World
 
-SAMPLE = 48
+SAMPLE = 32
 
 #: Verbs of drivers that no life of this kind needs, and why.
 ELSEWHERE = {
@@ -52,6 +54,7 @@ def test_every_write_of_the_api_is_recorded(recorded: Recorded) -> None:
     assert {"POST volumes", "DELETE volumes/web-root", "POST networkaddresses", "DELETE networkaddresses"} <= writes
 
 
+@pytest.mark.timeout(600)
 async def test_killed_between_calls_the_declared_state_comes_and_nothing_is_left(
     world: World, recorded: Recorded
 ) -> None:

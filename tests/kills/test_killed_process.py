@@ -3,6 +3,8 @@
 import itertools
 from pathlib import Path
 
+import pytest
+
 from tests.kills.killing import kill_at
 from tests.kills.operators import ProcessOperator, settings
 from tests.kills.recording import Recorded, sample
@@ -11,6 +13,7 @@ from tests.kills.world import World
 SAMPLE = 8
 
 
+@pytest.mark.timeout(600)
 async def test_killed_by_sigkill_the_declared_state_comes_and_nothing_is_left(
     world: World, recorded: Recorded, tmp_path: Path
 ) -> None:

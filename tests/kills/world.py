@@ -25,6 +25,8 @@ class Mirror:
 
     def __init__(self, api: Cluster) -> None:
         self._api = api
+        self.patience_from = 0.0
+        """Deadlines count from here at the earliest: while tenants are held, and after a kill, time is no failure."""
         self._objects: dict[tuple[str, str, str], Obj] = {}
         self._looked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._look())
@@ -38,10 +40,13 @@ class Mirror:
 
     async def until(self, what: Callable[[], Any], deadline: float, why: Callable[[], str]) -> Any:
         """The first truthy answer. Raises AssertionError with `why`."""
-        end = time.monotonic() + deadline
+        begun = time.monotonic()
         while True:
+            end = max(begun, self.patience_from) + deadline
             looked = self._looked
-            await asyncio.wait([looked, self._task], timeout=max(0.1, end - time.monotonic()), return_when=FIRST)
+            await asyncio.wait(
+                [looked, self._task], timeout=min(60.0, max(0.1, end - time.monotonic())), return_when=FIRST
+            )
             if self._task.done():
                 self._task.result()
             if answer := what():
