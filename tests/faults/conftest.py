@@ -1,4 +1,5 @@
-"""The control plane of the API's faults: one for all of them, and a world behind a bad road for each file of tests."""
+"""Control planes of the tests of faults: one for the API's, with a world behind a bad road for each file of tests, and one
+for those of hypervisors and storage, with a simulated cloud for each test."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.controlplane import ControlPlane
+from tests.faults import drvworld
 from tests.faults.apiworld import World, fresh_plane, world
 
 
@@ -38,3 +40,9 @@ def api(shared_world: World) -> Iterator[World]:
     shared_world.proxy.clear()
     shared_world.proxy.go_on()
     shared_world.settle()
+
+
+@pytest.fixture(scope="session")
+def driver_plane() -> Iterator[ControlPlane]:
+    """No operator but those in the tests' own process works on it."""
+    yield from drvworld.fresh_plane()
