@@ -228,3 +228,18 @@ async def test_whoever_waits_is_woken() -> None:
     queue.add_after(A, 0.02, Priority.EVENT)
     await asyncio.wait_for(waiting, 5.0)
     assert queue.pop() == A
+
+
+async def test_who_gives_way_waits_until_nobody_waits_to_be_first(queue: WorkQueue) -> None:
+    await queue.calm(5.0)
+    queue.add(A, Priority.FIRST)
+    queue.add(B, Priority.RESYNC)
+    queue.add(B, Priority.FIRST)
+    giving_way = asyncio.create_task(queue.calm(30.0))
+    assert queue.pop() == A
+    await asyncio.sleep(0)
+    assert not giving_way.done()
+    assert queue.pop() == B
+    await asyncio.wait_for(giving_way, 5.0)
+    queue.add(C, Priority.FIRST)
+    await asyncio.wait_for(queue.calm(0.01), 5.0)  # Not for ever: those that come first must not starve the others.
