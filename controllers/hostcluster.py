@@ -7,6 +7,7 @@ from controllers.fleet.base import Fleet, Link
 from controllers.logic.cpu import baseline
 from controllers.logic.inheritance import above_cluster
 from controllers.parents import enter, ready, require, sum_up
+from controllers.placement.room import Rooms
 from crds.base import RECOMPUTE_CPU
 from crds.hostcluster import BaselineCPU, HostClusterSpec, HostClusterStatus
 from drivers.base import CPUFacts
@@ -20,9 +21,11 @@ class HostClusterReconciler(Reconciler[HostClusterSpec, HostClusterStatus]):
     kind = "HostCluster"
     roll_up = True
 
-    def __init__(self, services: Services, fleet: Fleet) -> None:
+    def __init__(self, services: Services, fleet: Fleet, rooms: Rooms | None = None) -> None:
+        """`rooms`: who counts what more would fit; None: nobody does."""
         self._services = services
         self._fleet = fleet
+        self._rooms = rooms
 
     def references(self, obj: ClusterObj) -> Iterable[Key]:
         yield Key("HostPod", "", obj.spec.host_pod_ref.name)
@@ -45,7 +48,8 @@ class HostClusterReconciler(Reconciler[HostClusterSpec, HostClusterStatus]):
         pod = Key("HostPod", "", obj.spec.host_pod_ref.name)
         found = above_cluster(self._services.cache, obj)
         above = [o.key for o in (found.pod, found.zone, found.region) if o is not None]
-        summed = sum_up(turn, self._services, above, cpu=self._cpu(obj))
+        room = self._rooms.room(obj.key, found.zone.name, obj.name) if self._rooms and found.zone else ()
+        summed = sum_up(turn, self._services, above, cpu=self._cpu(obj), room=room)
         require(self._services, pod, "spec.hostPodRef")
         ready(turn, (summed.hosts.total, "host"))
         return again

@@ -53,9 +53,9 @@ class Wiring:
         fleet, scheduler = self._fleet, self._scheduler
         return (
             RegionReconciler(services),
-            ZoneReconciler(services),
+            ZoneReconciler(services, scheduler.rooms),
             HostPodReconciler(services),
-            HostClusterReconciler(services, fleet),
+            HostClusterReconciler(services, fleet, scheduler.rooms),
             HostReconciler(services, fleet),
             StoragePoolReconciler(services, fleet),
             ImageStoreReconciler(services, fleet),

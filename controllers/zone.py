@@ -6,6 +6,7 @@ from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Servic
 from controllers.logic.rollup import children, pools_below
 from controllers.logic.zone import vlan_problems
 from controllers.parents import enter, ready, require, sum_up
+from controllers.placement.room import Rooms
 from crds.zone import ZoneSpec, ZoneStatus
 
 
@@ -15,8 +16,9 @@ class ZoneReconciler(Reconciler[ZoneSpec, ZoneStatus]):
     kind = "Zone"
     roll_up = True
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, rooms: Rooms | None = None) -> None:
+        """`rooms`: who counts what more would fit; None: nobody does."""
+        self._services, self._rooms = services, rooms
 
     def references(self, obj: Obj[ZoneSpec, ZoneStatus]) -> Iterable[Key]:
         yield Key("Region", "", obj.spec.region_ref.name)
@@ -32,6 +34,7 @@ class ZoneReconciler(Reconciler[ZoneSpec, ZoneStatus]):
             [region],
             pods=children(pods),
             clusters=children(c for pod in pods for c in cache.referrers(pod.key, "HostCluster")),
+            room=self._rooms.room(obj.key, obj.name) if self._rooms else (),
             storage_pools=children(pools_below(cache, obj.key)),
         )
         require(self._services, region, "spec.regionRef")

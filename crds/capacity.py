@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from crds.base import Model, Quantity
-from crds.fields import Word, about, between
+from crds.fields import Name, Word, about, between
 
 
 class CPUAmounts(Model):
@@ -38,6 +38,17 @@ class Summary(Model):
     cpus: Annotated[Word | None, about("Allocated/allocatable CPUs, such as 3/32. Unset: not known.")] = None
     memory: Annotated[Word | None, about("Allocated/allocatable memory, such as 1.5Gi/64Gi. Unset: not known.")] = None
     storage: Annotated[Word | None, about("Allocated/allocatable storage, such as 1Ti/10Ti. Unset: not known.")] = None
+
+
+class Room(Model):
+    """How many more instances of one InstanceType fit now."""
+
+    type: Annotated[Name, about("Name of the InstanceType.")]
+    more: Annotated[
+        int,
+        between(0, 2**31),
+        about("So many more fit, each without volumes; rounded down to two digits, so that it changes seldom."),
+    ]
 
 
 class Children(Model):

@@ -20,7 +20,7 @@ from crds.base import (
     StatusModel,
     Time,
 )
-from crds.capacity import Capacity, Children, Summary
+from crds.capacity import Capacity, Children, Room, Summary
 from crds.fields import (
     Identifier,
     Label,
@@ -250,3 +250,8 @@ class HostClusterStatus(StatusModel):
     instances: Annotated[int | None, about("Instances placed on its hosts. Unset: not counted yet.")] = None
     capacity: Annotated[Capacity | None, about("Sum over its hosts, overcommitted. Unset: not known yet.")] = None
     summary: Annotated[Summary | None, about("Capacity as the columns show it. Unset: not known yet.")] = None
+    room: Annotated[
+        tuple[Room, ...],
+        map_list("type", most=32),
+        about("How many more of each InstanceType fit, for the first 32 by name. Unset: none, or not counted yet."),
+    ] = ()

@@ -12,7 +12,7 @@ from crds.base import (
     NamespaceSet,
     StatusModel,
 )
-from crds.capacity import Capacity, Children, Summary
+from crds.capacity import Capacity, Children, Room, Summary
 from crds.fields import Address, Label, about, atomic_list, immutable, live, map_list, set_list, text
 
 VlanRange = Annotated[
@@ -82,3 +82,8 @@ class ZoneStatus(StatusModel):
     instances: Annotated[int | None, about("Instances placed in the zone. Unset: not counted yet.")] = None
     capacity: Annotated[Capacity | None, about("Sum over its pods and pools. Unset: not known yet.")] = None
     summary: Annotated[Summary | None, about("Capacity as the columns show it. Unset: not known yet.")] = None
+    room: Annotated[
+        tuple[Room, ...],
+        map_list("type", most=32),
+        about("How many more of each InstanceType fit, for the first 32 by name. Unset: none, or not counted yet."),
+    ] = ()

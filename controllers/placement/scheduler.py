@@ -5,7 +5,6 @@ component it also looks after those who wait.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +16,14 @@ from controllers.fleet.base import Fleet
 from controllers.logic.rollup import places_of_pool
 from controllers.placement import requests
 from controllers.placement.base import Decision, Refusal
-from controllers.placement.core.asks import Claim, Shape, VolumeWant
+from controllers.placement.core.asks import Claim, VolumeWant
 from controllers.placement.core.filters import PINNED
 from controllers.placement.core.planner import Planner
 from controllers.placement.core.pools import score, why_not
 from controllers.placement.core.story import Placed, Unplaced, alone
 from controllers.placement.explain import explain, message
 from controllers.placement.feed import Feed
+from controllers.placement.room import Rooms
 from controllers.placement.waiting import Waiter, Waiting, reasons_of
 
 RETRY_PAUSE = 0.3
@@ -44,6 +44,7 @@ class PlacementScheduler:
         self._wake = asyncio.Event()
         self._feed = Feed(services, fleet, self._planner, self._wake.set)
         self._waiting = Waiting(self._planner)
+        self.rooms = Rooms(services, self._planner, self._feed.sync)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -133,11 +134,6 @@ class PlacementScheduler:
             return f"No storage pool takes this volume: {told}."
         self._feed.assume(volume.uid, Claim(namespace=volume.namespace, volumes={chosen.name: size}))
         return chosen
-
-    def room_for(self, shapes: Mapping[str, Shape]) -> Mapping[str, Mapping[str, int]]:
-        """How many more of each shape fit now: name → HostCluster → number. Pure look-up; cost: by hosts."""
-        self._feed.sync()
-        return {name: self._planner.room(shape) for name, shape in shapes.items()}
 
     # ------------------------------------------------------------ those who wait
 

@@ -15,6 +15,7 @@ from controllers.placement.core.hosts import HostRecord
 from controllers.placement.core.story import Placed
 from controllers.placement.dump import Snapshot
 from controllers.placement.explain import message
+from controllers.placement.room import shape_of
 
 MOST = 100_000
 """Copies after which counting stops."""
@@ -99,15 +100,6 @@ def room(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:
     for (name, _), shape in sorted(shapes.items()):
         found.setdefault(name, {}).update(snapshot.planner.room(shape))
     return found
-
-
-def shape_of(offer: Obj[Any, Any], zone: str) -> Shape:
-    """An InstanceType alone: no volumes, no networks, of no namespace."""
-    cpus, memory = offer.spec.cpus, offer.spec.memory
-    return Shape(
-        namespace="", zone=zone, cpus=cpus, memory=memory + requests.overhead(cpus, memory),
-        selector=frozenset(offer.spec.host_selector.match_labels.items()),
-    )  # fmt: skip
 
 
 def without(snapshot: Snapshot, hosts: Iterable[str]) -> Without:

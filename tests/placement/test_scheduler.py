@@ -181,3 +181,69 @@ def test_an_unreachable_host_and_one_in_maintenance_say_so(cloud: SimCloud) -> N
     told = refusal(cloud, "web")
     assert f"{first} not reachable since " in told
     assert f"{second} is in maintenance" in told
+
+
+# ------------------------------------------------------------ waiting, wishes, policies
+
+
+def test_of_fifty_at_once_with_room_for_twenty_exactly_twenty_run(cloud: SimCloud) -> None:
+    cloud.build(hosts=2, cpus=10, **ALL)
+    spec = {"zoneRef": {"name": cloud.zone}, "runStrategy": "Always", "resources": {"cpus": 1, "memory": "128Mi"}}
+    names = [f"web-{n}" for n in range(50)]
+    cloud.api.apply(*(manifest("Instance", name, spec, cloud.namespace) for name in names))
+
+    def reasons() -> list[str]:
+        return [str(cloud.api.condition("Instance", name, "Ready").get("reason")) for name in names]
+
+    until(lambda: (r := reasons()).count("Running") == 20 and r.count("NoHostFits") == 30, every=2.0)
+    uuids = {cloud.status("Instance", name)["uuid"] for name in names if cloud.status("Instance", name).get("uuid")}
+    running = [d for d in cloud.faults.domains() if d.uuid in uuids and d.host in cloud.hosts]
+    assert sorted(d.host for d in running) == [host for host in cloud.hosts for _ in range(10)]
+
+
+def test_room_that_becomes_free_is_given_to_the_first_who_waits(cloud: SimCloud) -> None:
+    cloud.build(hosts=1, cpus=1, **ALL)
+    cloud.instance("one", wait=True, volumes=None)
+    cloud.instance("later", volumes=None)
+    refusal(cloud, "later")
+    cloud.instance("urgent", volumes=None, placement={"priority": 10})
+    refusal(cloud, "urgent")
+    cloud.api.patch("Instance", "one", {"runStrategy": "Halted"})
+    assert placed(cloud, "urgent") == cloud.hosts[0]
+    assert cloud.api.condition("Instance", "later", "Scheduled")["status"] == "False"
+
+
+def test_a_wish_is_followed_where_it_can_be_and_never_keeps_one_from_running(cloud: SimCloud) -> None:
+    cloud.build(hosts=2)
+    away = {"topology": "Host", "weight": 100, "instanceSelector": {"matchLabels": {"app": "web"}}}
+    for name in ("one", "two", "three"):
+        cloud.instance(name, labels={"app": "web"}, volumes=None, placement={"antiAffinity": [away]})
+    hosts = [placed(cloud, name) for name in ("one", "two", "three")]
+    assert set(hosts) == set(cloud.hosts)
+
+
+def test_packed_fills_one_host_and_spread_takes_the_emptiest(cloud: SimCloud) -> None:
+    cloud.build(hosts=2, placement={"policy": "Spread"})
+    for name in ("one", "two"):
+        cloud.instance(name, volumes=None, wait=True)
+    assert {cloud.host_of("one"), cloud.host_of("two")} == set(cloud.hosts)
+    cloud.api.kubectl.run(
+        "patch", "hostcluster", cloud.hosts_of, "--type=merge", "-p", '{"spec":{"placement":{"policy":"Packed"}}}'
+    )
+    until(lambda: cloud.api.condition("HostCluster", cloud.hosts_of, "Ready").get("observedGeneration") == 2)
+    for name in ("three", "four"):
+        cloud.instance(name, volumes=None, wait=True)
+    assert cloud.host_of("three") == cloud.host_of("four")
+
+
+def test_a_cluster_tells_how_many_more_of_each_type_fit(cloud: SimCloud) -> None:
+    offer = cloud.name("offer")
+    cloud.api.apply(manifest("InstanceType", offer, {"cpus": 2, "memory": "512Mi"}))
+    cloud.build(hosts=2, cpus=7, **ALL)
+
+    def told(kind: str, name: str) -> int:
+        return next((r["more"] for r in cloud.status(kind, name).get("room", ()) if r["type"] == offer), -1)
+
+    until(lambda: told("HostCluster", cloud.hosts_of) == 6 and told("Zone", cloud.zone) == 6)
+    cloud.instance("one", wait=True, volumes=None, resources=None, instanceTypeRef={"name": offer})
+    until(lambda: told("HostCluster", cloud.hosts_of) == 5)

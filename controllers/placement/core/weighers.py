@@ -43,7 +43,7 @@ def _storage(view: View, rows: Rows) -> Floats:
     return part
 
 
-ROOM_WEIGHTS = {"Leftover": (-1.0, -1.0, 1.0), "Imbalance": (-0.6, -0.5, -0.6)}
+ROOM_WEIGHTS = {"Leftover": (-1.0, -1.0, 1.0), "Imbalance": (-1.0, -0.8, -0.6)}
 """Leftover: the mean of the free parts of CPU and memory. Imbalance: their difference."""
 WEIGHERS: tuple[Weigher, ...] = (
     Weigher("Starting", _starting, (-0.02, -0.01, -0.1)),

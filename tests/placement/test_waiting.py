@@ -1,0 +1,146 @@
+"""Those who wait: who is asked first, who is let in, and that nobody starves."""
+
+from dataclasses import replace
+
+import pytest
+
+from controllers.engine.base import Key
+from controllers.placement.core.asks import Ask, Claim, Shape, TermKey, TermWant
+from controllers.placement.core.hosts import HostRecord
+from controllers.placement.core.planner import Planner
+from controllers.placement.core.story import Placed, Unplaced
+from controllers.placement.waiting import STARVES_AFTER, Waiter, Waiting, reasons_of
+
+GI = 2**30
+
+
+class Desk:
+    """A planner of hosts with 4 CPUs each, and the queue before it."""
+
+    def __init__(self, hosts: int = 1) -> None:
+        self.planner = Planner()
+        for n in range(hosts):
+            self.planner.put_host(HostRecord(name=f"node-{n + 1}", zone="z", cpus=4, memory=64 * GI))
+        self.waiting = Waiting(self.planner)
+        self.let_in: list[str] = []
+        self.told: list[str] = []
+
+    def wait(
+        self, uid: str, *, cpus: int = 1, priority: int = 0, since: float = 0.0, asked: float = 0.0, **ask: object
+    ) -> None:
+        shape = Shape(namespace="n", zone="z", cpus=cpus, memory=GI)
+        asks = Ask(uid=uid, shape=shape, **ask)  # type: ignore[arg-type]
+        result = self.planner.decide(asks)
+        assert isinstance(result, Unplaced)
+        waiter = Waiter(
+            key=Key("Instance", "n", uid),
+            ask=asks,
+            priority=priority,
+            since=since,
+            asked=asked,
+            reasons=reasons_of(result),
+        )
+        self.waiting.put(waiter)
+
+    def occupy(self, uid: str, cpus: int, host: str = "node-1") -> None:
+        self.planner.claim(uid, Claim(namespace="n", hosts=(host,), cpus=cpus, memory=GI))
+
+    def grant(self, waiter: Waiter, placed: Placed) -> None:
+        self.planner.claim(waiter.ask.uid, self.planner.claim_of(waiter.ask, placed))
+        self.let_in.append(waiter.ask.uid)
+
+    def settle(self, now: float = 0.0) -> list[str]:
+        self.let_in, self.told = [], []
+        self.waiting.settle(now, self.grant, lambda waiter: self.told.append(waiter.ask.uid))
+        return self.let_in
+
+
+def test_priority_comes_before_age_and_age_before_the_rest() -> None:
+    desk = Desk()
+    desk.occupy("old", 4)
+    desk.wait("young", since=30)
+    desk.wait("aged", since=10)
+    desk.wait("urgent", since=50, priority=5)
+    assert desk.settle() == []
+    desk.planner.release("old")
+    assert desk.settle() == ["urgent", "aged", "young"]
+
+
+def test_only_as_many_are_let_in_as_fit() -> None:
+    desk = Desk()
+    desk.occupy("old", 4)
+    for n in range(10):
+        desk.wait(f"u{n}", since=n)
+    desk.occupy("old", 1)
+    assert desk.settle() == ["u0", "u1", "u2"]
+    assert len(desk.waiting) == 7
+
+
+def test_one_that_is_kept_away_by_affinity_does_not_hold_back_others_of_its_shape() -> None:
+    desk = Desk()
+    desk.planner.claim(
+        "web", Claim(namespace="n", labels=frozenset({("app", "web")}), hosts=("node-1",), cpus=4, memory=GI)
+    )
+    away = TermWant(TermKey("n", frozenset({("app", "web")}), "Host"), anti=True)
+    desk.wait("shy", since=1, terms=(away,))
+    desk.wait("plain", since=2)
+    desk.planner.claim("web", replace(desk.planner.claims["web"], cpus=1))
+    assert desk.settle() == ["plain"]
+
+
+def test_who_comes_later_is_behind_those_who_wait() -> None:
+    desk = Desk()
+    desk.occupy("old", 4)
+    desk.wait("first", since=10, priority=0)
+    assert desk.waiting.ahead_of(0, 20)
+    assert not desk.waiting.ahead_of(0, 5)
+    assert not desk.waiting.ahead_of(1, 20)
+
+
+@pytest.mark.parametrize("hosts", [1, 3])
+def test_a_big_one_is_placed_though_small_ones_come_for_ever(hosts: int) -> None:
+    desk = Desk(hosts)
+    held = []
+    for n in range(4 * hosts):
+        desk.occupy(f"small-{n}", 1, f"node-{n % hosts + 1}")
+        held.append(f"small-{n}")
+    desk.wait("big", cpus=4, asked=0.0)
+    for step in range(40 * hosts):
+        now = step * 10.0
+        desk.planner.release(held.pop(0))
+        if "big" in desk.settle(now):
+            break
+        # A new small one takes what became free, unless it is kept.
+        ask = Ask(uid=f"new-{step}", shape=Shape(namespace="n", zone="z", cpus=1, memory=GI))
+        result = desk.planner.decide(ask)
+        if isinstance(result, Placed):
+            desk.planner.claim(ask.uid, desk.planner.claim_of(ask, result))
+            held.append(ask.uid)
+        elif not held:
+            break
+    assert "big" in desk.let_in
+    assert now >= STARVES_AFTER
+    assert not any(uid.endswith("/kept") for uid in desk.planner.claims)
+
+
+def test_what_is_kept_is_given_back_when_it_goes() -> None:
+    desk = Desk()
+    desk.occupy("old", 1)
+    desk.wait("big", cpus=4)
+    desk.settle(STARVES_AFTER)
+    assert "big/kept" in desk.planner.claims
+    desk.waiting.drop("big")
+    assert set(desk.planner.claims) == {"old"}
+
+
+def test_it_is_told_anew_when_the_reasons_change() -> None:
+    desk = Desk()
+    desk.occupy("old", 4)
+    desk.wait("one")
+    desk.settle()
+    assert desk.told == []
+    desk.planner.put_host(replace(desk.planner.hosts.records[0], closed="is in maintenance"))
+    desk.settle()
+    assert desk.told == ["one"]
+    desk.settle()
+    assert desk.told == []
