@@ -143,11 +143,10 @@ def facts_of(host: Obj[Any, Any]) -> HostFacts | None:
 
 def _pools(cache: ObjectCache, planner: Planner) -> dict[str, set[str]]:
     """Feeds the pools; host → pools that are connected there."""
-    promised: dict[str, int] = {}
+    given: dict[str, int] = {}
     for volume in cache.all("Volume"):
-        ref = volume.spec.storage_pool_ref if not volume.problem else None
-        if ref is not None and volume.status.disk is None:
-            promised[ref.name] = promised.get(ref.name, 0) + int(volume.spec.size or 0)
+        for pool_name, size in records.disks_of(volume).items():
+            given[pool_name] = given.get(pool_name, 0) + size
     copies: dict[str, set[str]] = {}
     for template in cache.all("Template"):
         for copy in template.status.pools:
@@ -157,7 +156,7 @@ def _pools(cache: ObjectCache, planner: Planner) -> dict[str, set[str]]:
     for pool in cache.all("StoragePool"):
         if not pool.problem:
             templates = frozenset(copies.get(pool.name, ()))
-            planner.put_pool(records.pool_record(pool, promised.get(pool.name, 0), templates))
+            planner.put_pool(records.pool_record(pool, given.get(pool.name, 0), templates))
             for host in records.hosts_of_pool(cache, pool):
                 found.setdefault(host, set()).add(pool.name)
     return found

@@ -1,7 +1,7 @@
 """Keeps the engine's tables as cache and fleet show them: told of every change, it looks again only at what changed.
 
 Called by the scheduler: `sync` before a decision, so that a decision never sees less than the cache does. Assumed
-reservations live here: what was decided counts until the cache, and for disks the pool, has counted it.
+reservations live here: what was decided counts until the objects in the cache show it.
 """
 
 import heapq
@@ -17,9 +17,8 @@ from controllers.placement.core.planner import Planner
 
 ASSUMED_FOR = 120.0
 """Seconds after which a reservation that never became visible is dropped: its writer died or was refused."""
-POOL_COUNTS_AFTER = 10.0
-"""Seconds after which a pool has surely counted a disk that was made: it does so at most once in 5 s."""
-LOOK_AGAIN = 2.0
+LOOK_AGAIN = 10.0
+"""Seconds between looks at what is assumed still."""
 _ABOVE = frozenset({"HostCluster", "HostPod", "Zone", "Region"})
 _FED = _ABOVE | {"Host", "StoragePool", "Volume", "Template", "Instance", "Namespace"}
 
@@ -48,7 +47,9 @@ class Feed:
         self._pools_of: dict[str, set[str]] = {}
         self._copies: dict[Key, frozenset[str]] = {}
         self._templates_of: dict[str, set[str]] = {}
-        self._to_make: dict[Key, str] = {}
+        self._disks: dict[Key, dict[str, int]] = {}
+        """Volume → pool → bytes; summed up by pool in `_given`."""
+        self._given: dict[str, int] = {}
         self._assumed: dict[str, Assumed] = {}
         self._due: list[tuple[float, str, float]] = []
         self.helped = True
@@ -75,24 +76,17 @@ class Feed:
                 for key in keys:
                     look(key)
         self._expire()
-        if self._changed["pools"]:
-            for key in list(self._changed["pools"]):
-                self._refill(key)
-            self._changed["pools"].clear()
 
     def assume(self, uid: str, claim: Claim, *, lasting: float = ASSUMED_FOR) -> None:
         """Count this from now on, in place of what was assumed for the uid before."""
         now = self._now
         self._assumed[uid] = Assumed(now, now + lasting, claim)
-        heapq.heappush(self._due, (now + min(lasting, POOL_COUNTS_AFTER), uid, now))
+        heapq.heappush(self._due, (now + min(lasting, LOOK_AGAIN), uid, now))
         self._planner.claim(uid, claim)
-        self._refill_soon(claim.volumes)
 
     def forget(self, uid: str) -> None:
         """What the cache shows counts again."""
-        old = self._assumed.pop(uid, None)
-        if old is not None:
-            self._refill_soon(old.claim.volumes)
+        if self._assumed.pop(uid, None) is not None:
             self._settle(uid)
 
     # ------------------------------------------------------------ told
@@ -131,15 +125,31 @@ class Feed:
         self._refill_soon(before ^ after)
 
     def _volume(self, key: Key) -> None:
-        """Disks that are to be made take room before they are there."""
+        """Disks count from the moment that an object names their pool; what was assumed for them ends then."""
         obj = self._services.cache.get(key.kind, key.namespace, key.name)
-        before = self._to_make.pop(key, "")
-        ref = obj.spec.storage_pool_ref if obj and not obj.problem else None
-        pending = obj.status.pending if obj else None
-        after = "" if obj is None or obj.status.disk else pending.pool if pending else ref.name if ref else ""
+        before, after = self._disks.pop(key, {}), records.disks_of(obj) if obj is not None else {}
         if after:
-            self._to_make[key] = after
-        self._refill_soon({name for name in (before, after) if name})
+            self._disks[key] = after
+        if before != after:
+            for sign, disks in ((-1, before), (1, after)):
+                for pool, size in disks.items():
+                    self._given[pool] = self._given.get(pool, 0) + sign * size
+            self._refill_soon({*before, *after})
+        if obj is not None and after:
+            made_by = obj.spec.made_by
+            for uid in (obj.uid, made_by.uid if made_by else ""):
+                self._disks_seen(uid)
+
+    def _disks_seen(self, uid: str) -> None:
+        held = self._assumed.get(uid)
+        if held is None or not held.claim.volumes or not self._disks_are_there(uid):
+            return
+        if not held.claim.hosts:
+            self.forget(uid)
+        else:
+            self._assumed[uid] = replace(held, claim=replace(held.claim, volumes={}))
+            self._settle(uid)
+        self.helped = True
 
     def _pool(self, key: Key) -> None:
         pool = self._services.cache.get(key.kind, "", key.name)
@@ -162,19 +172,8 @@ class Feed:
         if pool is None or pool.problem:
             self._planner.remove_pool(key.name)
             return
-        promised = sum(self._promised(volume) for volume in self._services.cache.indexed("to-make-on", key.name))
         templates = frozenset(self._templates_of.get(key.name, ()))
-        self.helped |= self._planner.put_pool(records.pool_record(pool, promised, templates))
-
-    def _promised(self, volume: Obj[Any, Any]) -> int:
-        made_by = volume.spec.made_by
-        if self._holds_disks(volume.uid) or (made_by is not None and self._holds_disks(made_by.uid)):
-            return 0
-        return int(volume.spec.size or 0)
-
-    def _holds_disks(self, uid: str) -> bool:
-        held = self._assumed.get(uid)
-        return held is not None and bool(held.claim.volumes)
+        self.helped |= self._planner.put_pool(records.pool_record(pool, self._given.get(key.name, 0), templates))
 
     def _host(self, key: Key) -> None:
         host = self._services.cache.get("Host", "", key.name)
@@ -238,18 +237,18 @@ class Feed:
             if now >= held.until or self._services.cache.by_uid(uid) is None:
                 self.forget(uid)
                 continue
-            if held.claim.volumes and now >= at + POOL_COUNTS_AFTER and self._disks_are_there(uid):
-                self._refill_soon(held.claim.volumes)
-                self._assumed[uid] = replace(held, claim=replace(held.claim, volumes={}))
-                self._settle(uid)
+            self._disks_seen(uid)
             heapq.heappush(self._due, (min(now + LOOK_AGAIN, held.until), uid, at))
 
     def _disks_are_there(self, uid: str) -> bool:
+        """Whether an object names the pool of each disk that was assumed for the uid."""
         obj = self._services.cache.by_uid(uid)
-        if obj is None or obj.key.kind != "Instance":
+        if obj is None or obj.problem:
             return obj is not None
+        if obj.key.kind == "Volume":
+            return obj.key in self._disks
         names = (f"{obj.name}-{entry.name}" for entry in obj.spec.volumes if entry.type == "Managed")
-        return all(self._services.cache.get("Volume", obj.namespace, name) for name in names)
+        return all(Key("Volume", obj.namespace, name) in self._disks for name in names)
 
 
 def _counted(instance: Obj[Any, Any], assumed: Assumed) -> bool:

@@ -81,8 +81,18 @@ def not_ready(host: Obj[Any, Any]) -> str:
     return "" if ready.get("status") == "True" else f"is not Ready ({ready.get('reason', 'Pending')})"
 
 
-def pool_record(pool: Obj[Any, Any], promised: int, templates: frozenset[str]) -> PoolRecord:
-    """`promised`: bytes of disks that are to be made there and that no claim of the engine holds."""
+def disks_of(volume: Obj[Any, Any]) -> dict[str, int]:
+    """Pool → bytes that the volume takes or will take there, made or to be made; two while it is copied."""
+    if volume.problem:
+        return {}
+    status, ref = volume.status, volume.spec.storage_pool_ref
+    size = max(status.size or 0, volume.spec.size or 0)
+    pools = {copy.pool for copy in (status.disk, status.pending) if copy is not None}
+    return dict.fromkeys(pools or ({ref.name} if ref else set()), size)
+
+
+def pool_record(pool: Obj[Any, Any], given: int, templates: frozenset[str]) -> PoolRecord:
+    """`given`: bytes of all volumes there, made or to be made. The sum in the pool's status lags behind it."""
     own = own_allocation(pool)
     capacity = pool.status.capacity.storage if pool.status.capacity else None
     closed = "" if own.enabled else f"is closed: {own.source}"
@@ -92,7 +102,7 @@ def pool_record(pool: Obj[Any, Any], promised: int, templates: frozenset[str]) -
     if capacity:
         most = capacity.allocatable * pool.spec.limits.allocated_percent // 100
         full = capacity.used * 100 >= capacity.total * pool.spec.limits.used_percent
-        free = 0 if full else max(most - capacity.allocated - promised, 0)
+        free = 0 if full else max(most - given, 0)
     return PoolRecord(
         name=pool.name,
         type=pool.spec.type,

@@ -9,8 +9,8 @@ from controllers.placement.core.hosts import HostRecord
 from controllers.placement.core.pools import PoolRecord
 
 WEIGHTS = {
-    "Balanced": {"left": -1.0, "imbalance": -1.0, "starting": -0.02, "storage": 0.1, "last": 0.5},
-    "Packed": {"left": -1.0, "imbalance": -0.8, "starting": -0.01, "storage": 0.1, "last": 0.2},
+    "Balanced": {"left": -1.0, "imbalance": -1.25, "starting": -0.02, "storage": 0.1, "last": 0.5},
+    "Packed": {"left": -1.0, "imbalance": -0.45, "starting": -0.01, "storage": 0.1, "last": 0.2},
     "Spread": {"left": 1.0, "imbalance": -0.6, "starting": -0.1, "storage": 0.1, "last": 0.5},
 }
 

@@ -43,8 +43,9 @@ def _storage(view: View, rows: Rows) -> Floats:
     return part
 
 
-ROOM_WEIGHTS = {"Leftover": (-1.0, -1.0, 1.0), "Imbalance": (-1.0, -0.8, -0.6)}
-"""Leftover: the mean of the free parts of CPU and memory. Imbalance: their difference."""
+ROOM_WEIGHTS = {"Leftover": (-1.0, -1.0, 1.0), "Imbalance": (-1.25, -0.45, -0.6)}
+"""Leftover: the mean of the free parts of CPU and memory. Imbalance: their difference; Packed weighs it
+below one half, or a load of CPU alone would go to empty hosts for the sake of proportion."""
 WEIGHERS: tuple[Weigher, ...] = (
     Weigher("Starting", _starting, (-0.02, -0.01, -0.1)),
     Weigher("Storage", _storage, (0.1, 0.1, 0.1)),
