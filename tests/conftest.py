@@ -21,10 +21,21 @@ from lab.machines import Machines
 from lab.operator import Operator
 from tests.cluster import Cluster, manifest
 
-LAB = os.environ.get("STRATIFORM_LAB", "test")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+"""Workers share nothing: each has labs of its own name, and what needs the same things runs in the same one."""
+LAB = os.environ.get("STRATIFORM_LAB", "test") + ("" if WORKER == "gw0" else f"-{WORKER}")
+TOGETHER = {"drivers": "cloud", "fleet": "instances", "kills": "instances", "placement": "kinds", "counts": "kinds"}
+"""Folders whose tests run in one worker with those of another, because they share its hosts or its control plane."""
 KEEP = bool(
     os.environ.get("STRATIFORM_KEEP_LAB")
 )  # For a look round after a failure; the next session goes on with it.
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One folder, one worker (`make test` has several)."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(folder, folder)))
 
 
 @pytest.fixture(scope="session")
@@ -92,16 +103,22 @@ def quiet(the_operator: Operator) -> None:
 
 
 @pytest.fixture(scope="session")
-def machines(kubectl_program: Kubectl) -> Iterator[Machines]:
-    """Three libvirt hosts, NFS and template server; the Secret of the client's certificate."""
+def libvirt_hosts() -> Iterator[Machines]:
+    """Three libvirt hosts, NFS and template server, without a control plane."""
     machines = Machines(LAB)
     if not KEEP:
         machines.down()  # Disks of an earlier session carry the marks of another installation.
     machines.up()
-    install.client_certificate(kubectl_program, machines.pki_dir)
     yield machines
     if not KEEP:
         machines.down()
+
+
+@pytest.fixture(scope="session")
+def machines(libvirt_hosts: Machines, kubectl_program: Kubectl) -> Machines:
+    """The same, and the Secret of the client's certificate in the API."""
+    install.client_certificate(kubectl_program, libvirt_hosts.pki_dir)
+    return libvirt_hosts
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """What the driver contract suite needs of a back-end under test, beside the driver itself.
 
 `tests/drivers/conftest.py` builds one `Backend` per back-end and runs every `test_contract_*.py` unchanged on each. A
-back-end that joins adds a class that answers these and a module `tests/drivers/<name>_backend.py` with
-`open_backend(folder: Path) -> Backend`, which skips when its platform is not there.
+back-end that joins adds a class that answers these, and its name to the fixture `platform` there.
 """
 
 import abc

@@ -1,7 +1,5 @@
 """One back-end after another for the contract suite; fresh pools and connections for each test."""
 
-import importlib
-import importlib.util
 from collections.abc import Iterator
 
 import pytest
@@ -10,14 +8,17 @@ from drivers.base import EndPoint, PoolDefinition
 from tests.drivers.backend import Backend
 from tests.drivers.builders import new_uuid
 from tests.drivers.images import ImageServer
+from tests.drivers.kvm_backend import KVMBackend
+from tests.drivers.simulated_backend import SimulatedBackend
 
 
 @pytest.fixture(scope="session", params=["simulated", pytest.param("kvm", marks=pytest.mark.cloud)])
 def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    name = f"tests.drivers.{request.param}_backend"
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"no {name} yet")
-    opened: Backend = importlib.import_module(name).open_backend(tmp_path_factory.mktemp(request.param))
+    opened: Backend
+    if request.param == "kvm":
+        opened = KVMBackend(request.getfixturevalue("libvirt_hosts"))
+    else:
+        opened = SimulatedBackend(tmp_path_factory.mktemp("simulated") / "cloud.db")
     yield opened
     opened.close()
 

@@ -1,18 +1,16 @@
-"""Two real libvirt hosts of a lab for the contract suite: lab $STRATIFORM_LAB, or `test`; skips when it is not up.
+"""Two real libvirt hosts of the session's lab for the contract suite.
 
 The administrator's hands are libvirt itself, past the driver, and, to damage and to count files, the NFS server's
 folder. Each pool is a folder of its own on that server.
 """
 
 import contextlib
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import libvirt
-import pytest
 
 from drivers.base import LibvirtConnection, NFSSource, PoolDefinition, TLSMaterial
 from drivers.kvm.events import ensure_loop
@@ -32,6 +30,7 @@ class KVMBackend(Backend):
 
     def __init__(self, lab: Machines) -> None:
         super().__init__()
+        ensure_loop()
         self.lab = lab
         self.exports = lab.state_dir / "nfs"
         self._raw = {host: libvirt.open(f"{lab.host(host).uri}?pkipath={lab.pki_dir}") for host in self.hosts}
@@ -138,20 +137,3 @@ def tls_of(folder: Path) -> TLSMaterial:
         certificate=(folder / "clientcert.pem").read_text(),
         key=(folder / "clientkey.pem").read_text(),
     )
-
-
-def running_lab() -> Machines:
-    """The lab that these tests may use, up with at least two hosts; skips otherwise."""
-    name = os.environ.get("STRATIFORM_LAB", "test")
-    lab = Machines(name)
-    needed = {"nfs", "web", *KVMBackend.hosts}
-    missing = sorted(needed - {s.name for s in lab.status() if s.problem is None})
-    if missing:
-        pytest.skip(f"lab {name} has no {', '.join(missing)}: python -m lab --name {name} up")
-    return lab
-
-
-def open_backend(folder: Path) -> Backend:
-    lab = running_lab()
-    ensure_loop()
-    return KVMBackend(lab)

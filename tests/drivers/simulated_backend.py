@@ -68,7 +68,3 @@ class SimulatedBackend(Backend):
 def _address(pool: PoolDefinition) -> str:
     assert isinstance(pool.source, SimulatedSource)
     return pool.source.address or pool.uuid
-
-
-def open_backend(folder: Path) -> Backend:
-    return SimulatedBackend(folder / "cloud.db")

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from drivers.base import EndPoint, PoolDefinition
+from lab.machines import Machines
 from tests.drivers.builders import new_uuid
-from tests.drivers.kvm_backend import KVMBackend, open_backend
+from tests.drivers.kvm_backend import KVMBackend
 
 
 @pytest.fixture(scope="session")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KVMBackend]:
-    opened = open_backend(tmp_path_factory.mktemp("kvm"))
-    assert isinstance(opened, KVMBackend)
+def hosts(libvirt_hosts: Machines) -> Iterator[KVMBackend]:
+    opened = KVMBackend(libvirt_hosts)
     yield opened
     opened.close()
 
