@@ -11,8 +11,17 @@ import yaml
 
 Manifest = dict[str, Any]
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+class _Gone:
+    """Of which there is one; its name is the same in every process, as those of tests must be."""
+
+    def __repr__(self) -> str:
+        return "GONE"
+
+
 #: As a new value: take the field away.
-GONE = object()
+GONE = _Gone()
 
 
 def examples() -> list[Manifest]:

@@ -14,14 +14,14 @@ from drivers.errors import AuthenticationFailed, Unreachable
 from drivers.registry import open_endpoint
 from lab.machines.lab import Machines
 from tests.drivers.builders import until
-from tests.drivers.kvm_backend import running_lab, tls_of
+from tests.drivers.kvm_backend import tls_of
 
 pytestmark = pytest.mark.cloud
 
 
 @pytest.fixture(scope="module")
-def lab() -> Machines:
-    return running_lab()
+def lab(libvirt_hosts: Machines) -> Machines:
+    return libvirt_hosts
 
 
 @pytest.fixture
