@@ -2,7 +2,7 @@
 host. Works on a copy of the shape's scores, and only where there is something to add.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -111,21 +111,25 @@ def _prefer(found: Narrowed, ask: Ask, hosts: Hosts, terms: Terms) -> None:
     found.preferred = _bonus(hosts, wants, len(found.score))
     if row >= 0:
         found.preferred[row] += np.float32(LAST_HOST[hosts.policy[row]])
-    score = found.own()
-    score += found.preferred
+    if found.mine:
+        found.score += found.preferred
+    else:
+        found.score, found.mine = found.score + found.preferred, True
 
 
-def _bonus(hosts: Hosts, wants: Iterable[tuple[TermWant, Domains]], capacity: int) -> Floats:
+def _bonus(hosts: Hosts, wants: list[tuple[TermWant, Domains]], capacity: int) -> Floats:
     """Of all preferred terms: the second member of a domain says less than the first."""
-    total = np.zeros(capacity, np.float32)
-    for want, members in wants:
+    total: Floats | None = None
+    for want, members in sorted(wants, key=lambda pair: pair[0].key.topology == "Host"):
         sign = -1.0 if want.anti else 1.0
         worth = np.float32(sign * PREFERRED * want.weight / 100) * members.times / (members.times + 1)
         if want.key.topology == "Host":
+            total = np.zeros(capacity, np.float32) if total is None else total
             total[members.ids] += worth
             continue
         table = np.zeros(hosts.domain_count(want.key.topology) + 1, np.float32)
         table[members.ids] = worth
         table[-1] = 0.0
-        total[: hosts.size] += table.take(hosts.domains(want.key.topology)[: hosts.size])
-    return total
+        found = table.take(hosts.domains(want.key.topology))
+        total = found if total is None else total + found
+    return np.zeros(capacity, np.float32) if total is None else total
