@@ -31,6 +31,7 @@ KEEP = bool(
 )  # For a look round after a failure; the next session goes on with it.
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One folder, one worker (`make test` has several)."""
     for item in items:
