@@ -19,7 +19,7 @@ demo:  ## A cloud on this machine, up to an instance that answers (with KUBECONF
 
 test:  ## All tests but the long ones
 	@lab/bootstrap.sh
-	@$(PYTHON) -m pytest --ignore=tests/soak --ignore=tests/bench -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(PYTHON) -m pytest --ignore=tests/soak --ignore=tests/bench -n $(WORKERS) --dist loadscope $(ARGS)
 
 soak:  ## The tests that run long
 	@lab/bootstrap.sh

@@ -10,9 +10,11 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from lab import install
 from lab.controlplane import ControlPlane
@@ -31,12 +33,16 @@ KEEP = bool(
 )  # For a look round after a failure; the next session goes on with it.
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One folder, one worker (`make test` has several)."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(folder, folder)))
+class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
+    """One folder, one worker (`make test` has several): its tests share what a session has."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.removeprefix("tests/").split("/")[0]
+        return TOGETHER.get(folder, folder)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_objects_deleted_while_its_watch_cache_was_cold_are_gone_for_the_operato
     cloud = api.tenant(first=60, last=60)
     cloud.reserve("10.91.0.60", name="somebody")
     cloud.instance("waits", networks=[{"name": "lan", "networkRef": {"name": "lan"}}])
-    said = cloud.message("Instance", "waits", "NoAddressFree")
+    said = cloud.message("Instance", "waits", "NoFreeAddress")
     assert "lan" in said
     api.proxy.refuse()
     name = "lan.10-91-0-60"
