@@ -62,11 +62,6 @@ def test_the_examples_ask_for_nothing_unsupported_but_the_snapshot() -> None:
         ("Host", {"spec__connection__type": "Xen"}, "spec.connection.type: "),
         ("StoragePool", {"spec__type": "RBD", "spec__nfs": GONE}, "spec.type: "),
         ("Instance", {"spec__firmware": {"type": "UEFI", "secureBoot": True}}, "spec.firmware.secureBoot: "),
-        (
-            "Instance",
-            {"spec__placement__antiAffinity__0__required": False},
-            "spec.placement.antiAffinity[0].required: ",
-        ),
         ("Snapshot", {}, "spec: snapshots are not supported yet"),
     ],
     ids=str,
