@@ -88,7 +88,7 @@ async def test_h3_one_export_is_one_pool_and_the_older_keeps_it(world: World) ->
         await world.pool("nfs-2", **nfs, nfs={"server": "10.0.0.2", "path": "/primary/"})
         message = await world.not_ready("StoragePool", "nfs-2", "PoolAddressTaken")
         assert "StoragePool nfs-1" in message
-        assert "StoragePool nfs-2" in message
+        assert "nfs://10.0.0.2/primary is the address of" in message
         scope = {"type": "Zone", "zoneRef": {"name": "zone-1"}}
         await world.pool("photos", "ImageStore", scope=scope, **nfs, nfs={"server": "10.0.0.2", "path": "/primary"})
         await world.not_ready("ImageStore", "photos", "PoolAddressTaken")
