@@ -9,6 +9,7 @@ from controllers.logic.inheritance import above_cluster
 from controllers.parents import enter, ready, require, sum_up
 from controllers.placement.room import Rooms
 from crds.base import RECOMPUTE_CPU
+from crds.capacity import Room
 from crds.hostcluster import BaselineCPU, HostClusterSpec, HostClusterStatus
 from drivers.base import CPUFacts
 
@@ -48,7 +49,9 @@ class HostClusterReconciler(Reconciler[HostClusterSpec, HostClusterStatus]):
         pod = Key("HostPod", "", obj.spec.host_pod_ref.name)
         found = above_cluster(self._services.cache, obj)
         above = [o.key for o in (found.pod, found.zone, found.region) if o is not None]
-        room = self._rooms.room(obj.key, found.zone.name, obj.name) if self._rooms and found.zone else ()
+        room: tuple[Room, ...] = ()
+        if self._rooms and found.zone:
+            room = self._rooms.room(obj.key, obj.status.room, found.zone.name, obj.name)
         summed = sum_up(turn, self._services, above, cpu=self._cpu(obj), room=room)
         require(self._services, pod, "spec.hostPodRef")
         ready(turn, (summed.hosts.total, "host"))

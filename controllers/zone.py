@@ -34,7 +34,7 @@ class ZoneReconciler(Reconciler[ZoneSpec, ZoneStatus]):
             [region],
             pods=children(pods),
             clusters=children(c for pod in pods for c in cache.referrers(pod.key, "HostCluster")),
-            room=self._rooms.room(obj.key, obj.name) if self._rooms else (),
+            room=self._rooms.room(obj.key, obj.status.room, obj.name) if self._rooms else (),
             storage_pools=children(pools_below(cache, obj.key)),
         )
         require(self._services, region, "spec.regionRef")

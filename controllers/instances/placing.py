@@ -3,6 +3,7 @@ H1)."""
 
 from controllers.engine.base import NotYet, Refused
 from controllers.fleet.base import Link
+from controllers.fleet.unasked import unasked
 from controllers.instances import leaving
 from controllers.instances.identify import Marks, take_or_refuse
 from controllers.instances.work import Work
@@ -60,24 +61,14 @@ async def _not_known_yet(work: Work, marks: Marks) -> bool:
         return False
     if FINALIZER in work.obj.finalizers:
         return False
-    if _not_asked_yet(work):
-        raise NotYet(SOON)
+    if unasked(work.cache, work.tools.fleet, work.spec.zone_ref.name):
+        raise NotYet(SOON)  # N2: an orphan of its name may be there.
     if await take_or_refuse(work, marks):
         return False
     if work.spec.uuid and not work.obj.deleting:
         # The user names a machine: whether it runs somewhere is known only when everyone has answered (W3c, not a).
         _require_clear(work, "no host has shown the machine of spec.uuid yet", other_than="")
     return True
-
-
-def _not_asked_yet(work: Work) -> bool:
-    """N2: whether a new leader has hosts of the zone left that it has not asked once: an orphan of the name may be
-    there."""
-    for name in work.tools.fleet.hosts_in_zone(work.spec.zone_ref.name):
-        view, host = work.tools.fleet.view(name), work.cache.get("Host", "", name)
-        if view.link is Link.CONNECTING if view else bool(host and host.is_true("Ready")):
-            return True
-    return False
 
 
 def _locate(work: Work) -> location.Verdict:

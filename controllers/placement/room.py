@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from controllers.engine.base import Key, Obj, Services
+from controllers.fleet.base import Fleet
+from controllers.fleet.unasked import unasked
 from controllers.placement.core.asks import Shape
 from controllers.placement.core.planner import Planner
 from controllers.placement.requests import overhead
@@ -36,13 +38,16 @@ def rounded(number: int) -> int:
 class Rooms:
     """Of all zones, as last counted."""
 
-    def __init__(self, services: Services, planner: Planner, sync: Callable[[], None]) -> None:
-        self._services, self._planner, self._sync = services, planner, sync
+    def __init__(self, services: Services, fleet: Fleet, planner: Planner, sync: Callable[[], None]) -> None:
+        self._services, self._fleet, self._planner, self._sync = services, fleet, planner, sync
         self._counted: dict[str, tuple[float, object, Mapping[str, Mapping[str, int]]]] = {}
 
-    def room(self, asker: Key, zone: str, cluster: str = "") -> tuple[Room, ...]:
+    def room(self, asker: Key, before: tuple[Room, ...], zone: str, cluster: str = "") -> tuple[Room, ...]:
         """For a cluster, or a whole zone. What was counted a moment ago is good enough: then `asker` is woken once
-        more, a little later."""
+        more, a little later; `before`, too, until every host was asked once."""
+        if unasked(self._services.cache, self._fleet, zone):
+            self._services.enqueue(asker, after=LOOK_AGAIN)
+            return before
         counted, fresh = self._count(zone)
         if not fresh:
             self._services.enqueue(asker, after=LOOK_AGAIN)

@@ -44,7 +44,7 @@ class PlacementScheduler:
         self._wake = asyncio.Event()
         self._feed = Feed(services, fleet, self._planner, self._wake.set)
         self._waiting = Waiting(self._planner)
-        self.rooms = Rooms(services, self._planner, self._feed.sync)
+        self.rooms = Rooms(services, fleet, self._planner, self._feed.sync)
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -89,9 +89,12 @@ async def test_a_restarted_operator_only_reads(cloud: Cloud) -> None:
     before = now()
     await cloud.operator_starts()
     found = (await settled(cloud)).since(before)
-    # A host is observed at once, which may show other used amounts than those of a minute ago.
+    # A host is observed at once, which may show other used amounts than those of a minute ago; parents sum them up.
     assert found.of("Host") <= len(cloud.hosts), found.writes
-    assert not {key: n for key, n in found.writes.items() if key[1] not in ("other", "Host", "Event")}, found.writes
+    for parent in ("HostCluster", "HostPod", "Zone", "Region"):
+        assert found.of(parent) <= 1, found.writes
+    amounts = ("other", "Event", "Host", "HostCluster", "HostPod", "Zone", "Region")
+    assert not {key: n for key, n in found.writes.items() if key[1] not in amounts}, found.writes
     assert not [call for call in found.calls if call in CHANGES], found.calls
 
 
