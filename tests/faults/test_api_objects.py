@@ -157,9 +157,6 @@ def test_deleted_and_made_again_under_the_same_name_nothing_of_the_old_one_is_re
         assert len(set(values)) == len(values)
 
 
-@pytest.mark.xfail(
-    reason="A new leader places an instance before every host was listed once, so it does not see the orphan of its name"
-)
 def test_n2_made_again_under_its_name_unseen_the_new_one_does_not_take_the_old_ones_machine(
     api: World, unchecked: SimCloud
 ) -> None:
