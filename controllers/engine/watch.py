@@ -199,6 +199,7 @@ class Watch:
         settings.watching.client_timeout = self._settings.watch_server_timeout + 30
         settings.watching.inactivity_timeout = 70  # Kubernetes sends a bookmark every 60 s.
         settings.watching.connect_timeout = min(10.0, self._settings.request_timeout)
+        settings.watching.reconnect_backoff = 0.5  # A server that ends every watch at once is not stormed by 16 kinds.
         settings.networking.request_timeout = self._settings.request_timeout
         settings.networking.connect_timeout = min(10.0, self._settings.request_timeout)
         most = self._settings.watch_backoff_most
