@@ -6,6 +6,8 @@ PYTHON := .venv/bin/python
 ARGS ?=
 # Tests wait more than they work: three at once are quicker than one on two cores. WORKERS=0: in this process.
 WORKERS ?= 3
+# What takes long, or counts so finely that it wants the machine for itself.
+LONG := soak faults counts
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench down lock format
@@ -19,11 +21,11 @@ demo:  ## A cloud on this machine, up to an instance that answers (with KUBECONF
 
 test:  ## All tests but the long ones
 	@lab/bootstrap.sh
-	@$(PYTHON) -m pytest --ignore=tests/soak --ignore=tests/bench -n $(WORKERS) --dist loadscope $(ARGS)
+	@$(PYTHON) -m pytest $(addprefix --ignore=tests/,$(LONG) bench) -n $(WORKERS) --dist loadscope $(ARGS)
 
 soak:  ## The tests that run long
 	@lab/bootstrap.sh
-	@$(PYTHON) -m pytest tests/soak $(ARGS)
+	@$(PYTHON) -m pytest $(addprefix tests/,$(LONG)) $(ARGS)
 
 bench:  ## Measurements: ratios and counts
 	@lab/bootstrap.sh --bench

@@ -19,6 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lab import install
 from lab.controlplane import ControlPlane
 from lab.kubectl import Kubectl
+from lab.layout import open_layout
 from lab.machines import Machines
 from lab.operator import Operator
 from tests.cluster import Cluster, manifest
@@ -26,7 +27,7 @@ from tests.cluster import Cluster, manifest
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 """Workers share nothing: each has labs of its own name, and what needs the same things runs in the same one."""
 LAB = os.environ.get("STRATIFORM_LAB", "test") + ("" if WORKER == "gw0" else f"-{WORKER}")
-TOGETHER = {"drivers": "cloud", "fleet": "instances", "kills": "instances", "placement": "kinds", "counts": "kinds"}
+TOGETHER = {"fleet": "instances", "kills": "instances", "placement": "kinds", "counts": "kinds"}
 """Folders whose tests run in one worker with those of another, because they share its hosts or its control plane."""
 KEEP = bool(
     os.environ.get("STRATIFORM_KEEP_LAB")
@@ -124,8 +125,20 @@ def libvirt_hosts() -> Iterator[Machines]:
 
 
 @pytest.fixture(scope="session")
+def bare_hosts(libvirt_hosts: Machines) -> Machines:
+    """The hosts anew, for tests of the driver alone: nothing of a cloud is on them, and no operator looks at them."""
+    layout = open_layout(LAB)
+    Operator(layout, layout.operator_kubeconfig).stop()
+    libvirt_hosts.down()
+    libvirt_hosts.up()
+    return libvirt_hosts
+
+
+@pytest.fixture(scope="session")
 def machines(libvirt_hosts: Machines, kubectl_program: Kubectl) -> Machines:
-    """The same, and the Secret of the client's certificate in the API."""
+    """The hosts anew, and the Secret of the client's certificate in the API."""
+    libvirt_hosts.down()
+    libvirt_hosts.up()
     install.client_certificate(kubectl_program, libvirt_hosts.pki_dir)
     return libvirt_hosts
 

@@ -16,7 +16,7 @@ from tests.drivers.simulated_backend import SimulatedBackend
 def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     opened: Backend
     if request.param == "kvm":
-        opened = KVMBackend(request.getfixturevalue("libvirt_hosts"))
+        opened = KVMBackend(request.getfixturevalue("bare_hosts"))
     else:
         opened = SimulatedBackend(tmp_path_factory.mktemp("simulated") / "cloud.db")
     yield opened

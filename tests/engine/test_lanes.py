@@ -123,7 +123,9 @@ async def test_w6_after_a_change_that_hangs_no_other_change_is_sent_until_it_cam
     assert await look(lanes, "a", lambda: 2, changes=True) == 2
 
 
-async def test_a_reset_lane_starts_with_new_threads_and_what_hung_is_counted_until_it_is_back(lanes: Threads, frozen: Frozen) -> None:
+async def test_a_reset_lane_starts_with_new_threads_and_what_hung_is_counted_until_it_is_back(
+    lanes: Threads, frozen: Frozen
+) -> None:
     await asyncio.gather(*(look(lanes, "a", frozen) for _ in range(2)), return_exceptions=True)
     lanes.reset("a")
     assert await look(lanes, "a", lambda: 1, changes=True) == 1

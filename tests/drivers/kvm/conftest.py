@@ -11,8 +11,8 @@ from tests.drivers.kvm_backend import KVMBackend
 
 
 @pytest.fixture(scope="session")
-def hosts(libvirt_hosts: Machines) -> Iterator[KVMBackend]:
-    opened = KVMBackend(libvirt_hosts)
+def hosts(bare_hosts: Machines) -> Iterator[KVMBackend]:
+    opened = KVMBackend(bare_hosts)
     yield opened
     opened.close()
 

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.cloud
 
 
 @pytest.fixture(scope="module")
-def lab(libvirt_hosts: Machines) -> Machines:
-    return libvirt_hosts
+def lab(bare_hosts: Machines) -> Machines:
+    return bare_hosts
 
 
 @pytest.fixture
