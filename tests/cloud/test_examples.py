@@ -42,7 +42,7 @@ def test_the_tables_have_the_columns_that_people_know(cloud: Cloud) -> None:
     kubectl = cloud.cluster.kubectl
     table = kubectl.run("get", "inst", "-A")
     assert columns(table) == ["NAMESPACE", "NAME", "TYPE", "STATE", "HOST", "ADDRESS", "READY", "REASON", "AGE"]
-    row = next(line.split() for line in table.splitlines() if " web-1 " in line)
+    row = next(line.split() for line in table.splitlines() if line.split()[:2] == ["team-a", "web-1"])
     assert row[:4] == ["team-a", "web-1", "small", "Running"]
     assert row[4].startswith("node-")
     assert row[5].startswith(cloud.machines.guest_prefix)
