@@ -1,25 +1,18 @@
 """The control plane of the counts, and a simulated cloud with an operator in this process for each of them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from lab import install
 from lab.controlplane import ControlPlane
-from lab.kubectl import Kubectl
 from tests.engine.harness import Cluster
 from tests.instances.cloud import Cloud
 
 
 @pytest.fixture(scope="session")
-def plane() -> Iterator[ControlPlane]:
-    plane = ControlPlane("t-counts")
-    plane.down()
-    plane.up()
-    install.kinds(Kubectl(plane.kubectl, plane.kubeconfig))
-    yield plane
-    plane.down()
+def plane(wiped_plane: ControlPlane) -> ControlPlane:
+    return wiped_plane
 
 
 @pytest.fixture
