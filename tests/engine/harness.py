@@ -41,6 +41,9 @@ FAST = Settings(
 )
 
 
+_LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{FAST.namespace}/leases"
+
+
 async def until(
     predicate: Callable[[], Any] | Callable[[], Awaitable[Any]], deadline: float = 10.0, *, what: str = ""
 ) -> Any:
@@ -145,7 +148,10 @@ class Cluster:
         return sorted(found, key=lambda event: str(event["eventTime"]))
 
     async def wipe(self) -> None:
-        """Remove every object of our kinds, finalizers and all."""
+        """Remove every object of our kinds, finalizers and all, and what is on record of their hosts' contacts.
+
+        A contact on record outlives its Host, and may lie ahead: a declaration dated ahead that was voided (H1).
+        """
         for kind in self.kinds:
             for item in await self.all(kind):
                 metadata = item["metadata"]
@@ -157,12 +163,17 @@ class Cluster:
                 except ApiError as error:
                     if error.reason != "NotFound":
                         raise
+        for lease in (await self.client.get(_LEASES, kind="Lease"))["items"]:
+            if lease["metadata"]["name"].startswith("host-"):
+                await self._delete_lease(lease["metadata"]["name"])
 
     async def free_lease(self) -> None:
         """Take the Lease away from whoever had it last, so that an engine starts at once."""
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{FAST.namespace}/leases/{FAST.lease_name}"
+        await self._delete_lease(FAST.lease_name)
+
+    async def _delete_lease(self, name: str) -> None:
         try:
-            await self.client.delete(path, {}, kind="Lease")
+            await self.client.delete(f"{_LEASES}/{name}", {}, kind="Lease")
         except ApiError as error:
             if error.reason != "NotFound":
                 raise

@@ -111,9 +111,6 @@ async def test_w3_a_move_by_hand_is_noticed_and_a_sign(world: World) -> None:
         await until(lambda: operator.placed.seen, what="the instance is told")
 
 
-@pytest.mark.xfail(
-    reason="passes alone; after other tests of the session the declaration is not taken within 30 s: to be explained"
-)
 async def test_w3c_a_dead_host_is_waited_for_until_it_is_declared_out_of_service(world: World) -> None:
     async with world.operator() as operator:
         await hosts(world, "node-1", "node-2")

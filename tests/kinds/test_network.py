@@ -44,7 +44,7 @@ def test_what_the_zone_does_not_grant_is_refused_until_it_does(cloud: SimCloud) 
     ]
     cloud.api.patch("Zone", cloud.zone, {"physicalNetworks": wires})
     cloud.api.await_condition("Network", "tagged", reason="Granted")
-    assert f"does not grant wan to namespace {cloud.namespace}" in cloud.message("Network", "missing", "NotGranted")
+    until(lambda: f"grant wan to namespace {cloud.namespace}" in cloud.message("Network", "missing", "NotGranted"))
     cloud.api.kubectl.run("label", "namespace", cloud.namespace, "wan=yes")
     cloud.api.await_condition("Network", "missing", reason="Granted")
 
