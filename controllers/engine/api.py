@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from controllers.engine.base import ApiError, Refused
+from controllers.engine.base import ApiError, Conflict, Refused
 from controllers.engine.client import Client, path_of
 from controllers.engine.turns import forbid_when_paused
 from crds.base import ALLOW_DELETION, API_VERSION, CREDENTIAL, Kind
@@ -50,13 +50,16 @@ class KindApi:
         return answer
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        """Ask for its deletion, if it is still the one with that uid. Absent or another one by now: fine."""
+        """Ask for its deletion. Absent: fine. Raises Conflict when another one has its name by now: the caller decided
+        by a cache that is behind, which learns it here."""
         forbid_when_paused()
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         try:
             await self._client.delete(path_of(self._kinds[kind], namespace, name), body, kind=kind)
         except ApiError as error:
-            if error.status not in (404, 409):
+            if error.status == 409 and await self.get_live(kind, namespace, name) is not None:
+                raise Conflict(str(error)) from None
+            if error.status != 409 and error.reason != "NotFound":
                 raise
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:

@@ -245,7 +245,7 @@ class Api(Protocol):
     async def get_live(self, kind: str, namespace: str, name: str) -> Mapping[str, Any] | None: ...
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        """With a uid precondition. Absent: fine."""
+        """With a uid precondition. Absent: fine. Raises Conflict when another object has that name by now."""
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         """Decoded data of a Secret, read live; None if absent. In the operator's namespace only Secrets labelled

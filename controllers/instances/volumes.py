@@ -148,10 +148,17 @@ def _made(work: Work) -> list[Any]:
 
 
 async def delete_made(work: Work) -> None:
-    """The instance's own deletion takes those with it whose entry says so; the rest stay with their objects (D3)."""
+    """The instance's own deletion takes those with it whose entry says so; the rest stay with their objects (D3).
+
+    A creation whose answer was lost may be unknown to the cache still, and nobody would look for its Volume once the
+    instance is gone: so what the cache does not show is asked for live.
+    """
+    api = work.tools.services.api
     for entry in work.spec.volumes:
         if entry.managed is None or entry.managed.deletion_policy != "Delete":
             continue
+        if _absent(work, entry):
+            await api.get_live("Volume", work.obj.namespace, shape.volume_name(work.obj.name, entry))
         volume = work.cache.get("Volume", work.obj.namespace, shape.volume_name(work.obj.name, entry))
         if volume and not volume.problem and not volume.deleting and made_by(volume, work.obj):
-            await work.tools.services.api.delete("Volume", volume.namespace, volume.name, volume.uid)
+            await api.delete("Volume", volume.namespace, volume.name, volume.uid)

@@ -13,6 +13,7 @@ from tests.cluster import until
 from tests.engine.harness import Cluster as Fast
 from tests.faults.apiworld import World, world
 from tests.faults.declared import assert_as_declared
+from tests.faults.proxy import Answer, LostAnswer, Silence
 from tests.kinds.simcloud import SimCloud, managed
 
 NIC = {"name": "lan", "networkRef": {"name": "lan"}}
@@ -142,6 +143,22 @@ def test_deleted_while_it_is_being_created_it_leaves_nothing(api: World, cloud: 
         cloud.api.await_gone("Instance", f"brief-{n}")
     assert_as_declared(cloud)
     assert not [d for d in cloud.faults.domains() if d.title.startswith(f"{cloud.namespace}.")]
+
+
+def test_a_volume_whose_creation_had_no_answer_goes_with_its_instance(api: World, cloud: SimCloud) -> None:
+    """Made, the answer lost, and the instance deleted before the operator has heard of the volume otherwise."""
+    watches, lists = r"/volumes\?.*watch=", r"/volumes\?(?!.*watch=)"
+    with (
+        api.proxy.during(Silence(), path=watches),
+        api.proxy.during(Answer(503, "ServiceUnavailable"), path=lists, verb="GET"),
+        api.proxy.during(LostAnswer(), path="/volumes$", verb="POST", times=1),
+    ):
+        cloud.instance("brief", volumes=[managed("root"), managed("data")])
+        until(lambda: cloud.api.get("Volume", "brief-data"), 20.0)  # Made after root, whose answer was lost.
+        cloud.api.delete("instance", "brief")
+        cloud.api.await_gone("Instance", "brief")
+    for name in ("brief-root", "brief-data"):
+        cloud.api.await_gone("Volume", name)
 
 
 def test_deleted_and_made_again_under_the_same_name_nothing_of_the_old_one_is_reused(

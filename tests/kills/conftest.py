@@ -1,4 +1,4 @@
-"""A control plane for the operators that are killed, and a simulated cloud on it for each test."""
+"""The control plane of the operators that are killed, and a simulated cloud on it for each test."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from lab import install
 from lab.controlplane import ControlPlane
-from lab.kubectl import Kubectl
 from tests.engine.harness import Cluster
 from tests.kills.recording import Recorded, record
 from tests.kills.world import World
@@ -25,13 +23,8 @@ def quiet_logs() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def plane() -> Iterator[ControlPlane]:
-    plane = ControlPlane("t-kills")
-    plane.down()
-    plane.up()
-    install.kinds(Kubectl(plane.kubectl, plane.kubeconfig))
-    yield plane
-    plane.down()
+def plane(wiped_plane: ControlPlane) -> ControlPlane:
+    return wiped_plane
 
 
 @pytest.fixture
