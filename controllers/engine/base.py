@@ -140,7 +140,7 @@ class Refused(Exception):
 
 
 class NotYet(Exception):
-    """A new leader has not looked yet at what this turn goes by: nothing is written, what the status says stands. The
+    """What this turn goes by is not known yet, or about to change: nothing is written, what the status says stands. The
     object is looked at again after `after` seconds, or when it is woken."""
 
     def __init__(self, after: float) -> None:

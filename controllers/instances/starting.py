@@ -5,7 +5,7 @@ Every part is idempotent and chosen from what is seen, so that a process that is
 
 from datetime import datetime
 
-from controllers.engine.base import Refused
+from controllers.engine.base import NotYet, Refused
 from controllers.instances import nics, placing, shape, volumes
 from controllers.instances.identify import identity_of
 from controllers.instances.seeds import write_seed
@@ -22,6 +22,10 @@ from drivers.base import Define, DiskAttachment, InstanceDefinition, Resume, Sta
 from drivers.errors import Rejected
 from drivers.marks import InstanceMark
 
+UNSAID = 1.0
+"""Seconds after its placement in which it says nothing of volumes that are being made: most are ready by then and wake
+it, and each news would be a write."""
+
 
 async def prepare(work: Work) -> None:
     """Placement that fits, volumes granted and ready, addresses claimed, hardware chosen. Raises Refused."""
@@ -33,6 +37,9 @@ async def prepare(work: Work) -> None:
     work.update(volumes=shape.volume_states(work, disks), networks=nics.network_states(work, found, {}))
     problem = next((e.problem for e in disks.entries if e.problem), None)
     if problem:
+        decided = work.placement.decided_at
+        if problem[0] == "Provisioning" and decided and (work.now - decided).total_seconds() < UNSAID:
+            raise NotYet(UNSAID)
         work.update(state="Provisioning")
         raise Refused(*problem)
     work.reached("VolumesReady")

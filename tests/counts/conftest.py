@@ -8,6 +8,9 @@ import pytest
 from lab.controlplane import ControlPlane
 from tests.engine.harness import Cluster
 from tests.instances.cloud import Cloud
+from tests.soak.budget import pytest_runtest_setup
+
+__all__ = ["pytest_runtest_setup"]
 
 
 @pytest.fixture(scope="session")

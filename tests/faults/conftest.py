@@ -10,6 +10,9 @@ import pytest
 from lab.controlplane import ControlPlane
 from tests.faults import drvworld
 from tests.faults.apiworld import World, fresh_plane, world
+from tests.soak.budget import pytest_runtest_setup
+
+__all__ = ["pytest_runtest_setup"]
 
 
 @pytest.fixture(scope="session")

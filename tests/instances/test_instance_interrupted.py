@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from controllers import metrics
 from drivers.errors import Busy, Invalid
 from tests.engine.harness import until
 from tests.instances.cloud import Cloud, managed, nic
@@ -60,26 +59,6 @@ async def test_an_answer_that_is_lost_in_a_deletion_changes_nothing(cloud: Cloud
     await cloud.gone(deadline=30.0)
     await cloud.gone("web-1-root", "Volume", deadline=30.0)
     assert cloud.domains(uuid) == []
-
-
-def _writes() -> dict[str, float]:
-    """Requests about Instances that change something, by verb."""
-    found: dict[str, float] = {}
-    for sample in metrics.API_REQUESTS.collect()[0].samples:
-        if sample.labels.get("kind") == "Instance" and sample.name.endswith("_total"):
-            verb = sample.labels["verb"]
-            found[verb] = found.get(verb, 0) + sample.value
-    return found
-
-
-async def test_w1_a_new_instance_costs_placement_finalizer_and_ready(cloud: Cloud) -> None:
-    before = _writes()
-    await cloud.make()
-    await cloud.ready()
-    await cloud.settle(1.0)
-    after = _writes()
-    costs = {verb: after[verb] - before.get(verb, 0) for verb in after if verb in ("PUT", "PATCH")}
-    assert costs == {"PUT": 2, "PATCH": 1}
 
 
 async def test_many_at_once_all_run_with_addresses_of_their_own(cloud: Cloud) -> None:

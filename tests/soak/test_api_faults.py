@@ -1,6 +1,6 @@
 """Ten minutes of an API server that misbehaves at random while people go on; ten minutes without one; 5,000 objects.
 
-STRATIFORM_SOAK_SECONDS shortens the first two, STRATIFORM_SOAK_SEED replays one.
+$SOAK_SECONDS shortens the first two (tests/soak/budget.py), STRATIFORM_SOAK_SEED replays one.
 """
 
 import os
@@ -15,8 +15,9 @@ from lab.controlplane import ControlPlane
 from tests.faults.apiworld import World, fresh_plane, world
 from tests.faults.proxy import LIST, WATCH, Action, Answer, CutBody, InStream, LostAnswer, Silence, Slow
 from tests.faults.test_api_objects import many_objects
+from tests.soak.budget import seconds
 
-SECONDS = float(os.environ.get("STRATIFORM_SOAK_SECONDS", "600"))
+SECONDS = seconds(600.0)
 WRITES = "POST|PUT|PATCH|DELETE"
 FAULTS: list[tuple[Action, dict[str, object]]] = [
     (Answer(429, "TooManyRequests", 1), {}),

@@ -10,6 +10,9 @@ import pytest
 from lab.controlplane import ControlPlane
 from tests.faults import drvworld
 from tests.faults.test_hosts_random import storm
+from tests.soak.budget import seconds
+
+SECONDS = seconds(600.0)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,5 @@ def driver_plane() -> Iterator[ControlPlane]:
 async def test_a_hundred_instances_in_ten_minutes_of_bad_weather(driver_plane: ControlPlane, tmp_path: Path) -> None:
     """$SEED replays the deeds of a run that failed."""
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
-    seconds = float(os.environ.get("STRATIFORM_SOAK_SECONDS", "600"))
     async with drvworld.cloud_of(driver_plane, tmp_path / "cloud.db", hosts=5) as cloud:
-        await storm(cloud, 100, seconds, seed)
+        await storm(cloud, 100, SECONDS, seed)
