@@ -21,7 +21,7 @@ demo:  ## A cloud on this machine, up to an instance that answers (with KUBECONF
 
 test:  ## All tests but the long ones
 	@lab/bootstrap.sh
-	@$(PYTHON) -m pytest $(addprefix --ignore=tests/,$(LONG) bench) -n $(WORKERS) --dist loadscope $(ARGS)
+	@$(PYTHON) -m pytest $(addprefix --ignore=tests/,$(LONG) bench) -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 soak:  ## The tests that run long
 	@lab/bootstrap.sh

@@ -53,6 +53,7 @@ class Settings:
     lane_threads: Annotated[int, "Driver calls at once per end-point."] = 4
     lane_hang: Annotated[float, "A driver call without answer for so long counts as hung."] = 30.0
     listing_interval: Annotated[float, "How often each host is listed as a whole."] = 5.0
+    pool_interval: Annotated[float, "How often each host is asked for each of its pools."] = 60.0
     cluster_cidrs: Annotated[
         tuple[str, ...], "Comma-separated ranges of the cluster itself: no Template is fetched from there."
     ] = ("10.96.0.0/12",)

@@ -43,6 +43,7 @@ class Wiring:
             services,
             simulated_state=str(self._settings.simulated_state),
             listing_interval=self._settings.listing_interval,
+            pool_interval=self._settings.pool_interval,
             open_endpoint=self._open_endpoint,
         )
         self._scheduler = PlacementScheduler(services, self._fleet)

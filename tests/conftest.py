@@ -29,19 +29,30 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 LAB = os.environ.get("STRATIFORM_LAB", "test") + ("" if WORKER == "gw0" else f"-{WORKER}")
 TOGETHER = {"fleet": "instances", "kills": "instances", "placement": "kinds", "counts": "kinds"}
 """Folders whose tests run in one worker with those of another, because they share its hosts or its control plane."""
+LONGEST = ("cloud", "instances", "kinds", "engine", "lab", "drivers")
 KEEP = bool(
     os.environ.get("STRATIFORM_KEEP_LAB")
 )  # For a look round after a failure; the next session goes on with it.
+
+
+def scope_of(nodeid: str) -> str:
+    """What runs in one worker."""
+    folder, _, rest = nodeid.removeprefix("tests/").partition("/")
+    if folder == "faults" and not rest.startswith(("test_driver", "test_hosts")):
+        folder = "faults of the API"  # Half of that folder, which takes longest, with a control plane of its own.
+    return TOGETHER.get(folder, folder)
 
 
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
     """One folder, one worker (`make test` has several): its tests share what a session has."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder, _, rest = nodeid.removeprefix("tests/").partition("/")
-        if folder == "faults" and not rest.startswith(("test_driver", "test_hosts")):
-            folder = "faults of the API"  # Half of that folder, which takes longest, with a control plane of its own.
-        return TOGETHER.get(folder, folder)
+        return scope_of(nodeid)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that the workers end together."""
+    items.sort(key=lambda item: LONGEST.index(found) if (found := scope_of(item.nodeid)) in LONGEST else len(LONGEST))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
@@ -90,7 +101,7 @@ def simulated_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def the_operator(plane: ControlPlane, simulated_state: Path) -> Iterator[Operator]:
     arguments = (
-        f"--simulated-state={simulated_state}", "--listing-interval=2", "--lease-duration=6", "--lease-renew=1",
+        f"--simulated-state={simulated_state}", "--listing-interval=2", "--pool-interval=5", "--lease-duration=6", "--lease-renew=1",
         "--lease-margin=1.5", "--backoff-most=5", "--log-level=INFO",
     )  # fmt: skip
     operator = Operator(plane.layout, plane.operator_kubeconfig, arguments)

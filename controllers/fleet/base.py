@@ -57,6 +57,9 @@ class Clearance:
 
 
 class Fleet(Protocol):
+    pool_interval: float
+    """Seconds between two looks of a host at one of its pools."""
+
     def view(self, host: str) -> HostView | None: ...
 
     def subscribe(self, told: Callable[[str], None]) -> None:

@@ -47,13 +47,15 @@ class LiveFleet:
         services: Services,
         *,
         simulated_state: str,
-        listing_interval: float = 5.0,
+        listing_interval: float,
+        pool_interval: float,
         open_endpoint: Callable[[Connection, float], EndPoint] = registry.open_endpoint,
     ) -> None:
         """`open_endpoint`: tests wrap what it opens (`drivers.recording`)."""
         self.services = services
         self.simulated_state = simulated_state
         self.listing_interval = listing_interval
+        self.pool_interval = pool_interval
         self.open_endpoint = open_endpoint
         self.book = Sightings(time.monotonic())
         self.contacts = Contacts(services)

@@ -22,7 +22,6 @@ from drivers.errors import DriverError
 
 log = structlog.get_logger(__name__)
 
-RECHECK = 60.0
 RETRY_FIRST = 2.0
 RETRY_MOST = 30.0
 PATIENCE = 15.0
@@ -132,7 +131,7 @@ class PoolLinks:
 
     def _due(self, entry: _Entry) -> float:
         if entry.reach.state == "Ready":
-            return RECHECK
+            return self._fleet.pool_interval
         return float(min(RETRY_FIRST * 2.0 ** max(entry.failures - 1, 0), RETRY_MOST))
 
     def _overdue(self, entry: _Entry) -> Reach:

@@ -29,7 +29,9 @@ from tests.instances.cloud import NAMESPACE, Cloud
 from tests.kinds.simcloud import SimCloud
 
 Open = Callable[[Connection, float], EndPoint]
-SETTINGS: Settings = replace(FAST, listing_interval=0.5, lease_duration=20.0, lease_renew=1.0, lease_margin=3.0)
+SETTINGS: Settings = replace(
+    FAST, listing_interval=0.5, pool_interval=2.0, lease_duration=20.0, lease_renew=1.0, lease_margin=3.0
+)
 """With a Lease that outlasts a busy machine: no test here takes it away."""
 
 
@@ -182,7 +184,6 @@ class _Held:
 
 QUICK = {
     "controllers.engine.outcome.SLOW": 2.0,
-    "controllers.fleet.pools.RECHECK": 2.0,
     "controllers.fleet.pools.PATIENCE": 2.0,
     "controllers.fleet.pools.RETRY_MOST": 2.0,
     "controllers.poolwork.LISTING": 2.0,

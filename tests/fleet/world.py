@@ -78,7 +78,9 @@ class World:
         interval = settings.pop("listing_interval", 0.3)
 
         def fleet(services: Services) -> list[LiveFleet]:
-            made.append(LiveFleet(services, simulated_state=str(self.state), listing_interval=interval))
+            made.append(
+                LiveFleet(services, simulated_state=str(self.state), listing_interval=interval, pool_interval=2.0)
+            )
             return made
 
         def kinds(services: Services) -> list[Reconciler[Any, Any]]:
