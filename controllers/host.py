@@ -117,6 +117,8 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
             return Again(LOOK_AGAIN if obj.deleting else again)
         if cluster is not None:
             self._check_machine(cluster, view.facts)
+            if cluster.status.cpu is None:
+                self._services.enqueue(cluster.key)  # First starts wait for the baseline: not with the next roll-up.
         if self._changes_hang(turn):
             return Again(HUNG_AGAIN)
         if not obj.is_true("Ready"):

@@ -5,7 +5,7 @@ Every part is idempotent and chosen from what is seen, so that a process that is
 
 from datetime import datetime
 
-from controllers.engine.base import NotYet, Refused
+from controllers.engine.base import NotYet, Obj, Refused
 from controllers.instances import nics, placing, shape, volumes
 from controllers.instances.identify import identity_of
 from controllers.instances.seeds import write_seed
@@ -17,6 +17,7 @@ from controllers.logic.inheritance import lineage
 from controllers.logic.instance import ended_here
 from controllers.logic.volumes import volume_uuid
 from crds.base import NameRef
+from crds.hostcluster import HostClusterSpec, HostClusterStatus
 from crds.instancestatus import InstanceResources, Run
 from drivers.base import Define, DiskAttachment, InstanceDefinition, Resume, StartPaused, WriteMark
 from drivers.errors import Rejected
@@ -25,6 +26,8 @@ from drivers.marks import InstanceMark
 UNSAID = 1.0
 """Seconds after its placement in which it says nothing of volumes that are being made: most are ready by then and wake
 it, and each news would be a write."""
+BASELINE_AGAIN = 0.5
+"""Seconds between looks for a baseline: it is computed once in a cluster's life."""
 
 
 async def prepare(work: Work) -> None:
@@ -58,6 +61,7 @@ async def _choose_hardware(work: Work, disks: shape.Disks) -> None:
     above = lineage(work.cache, host) if host else None
     if above is None or above.cluster is None:
         raise Refused("HostNotFound", f"Host {work.host}, where it is placed, or its HostCluster does not exist.")
+    _require_baseline(above.cluster)
     template = shape.boot_template(work, disks)
     wanted = hardware.wanted(
         work.spec, template.spec if template else None, work.status.hardware, above.cluster.spec, above.cluster.status
@@ -69,6 +73,18 @@ async def _choose_hardware(work: Work, disks: shape.Disks) -> None:
         hardware=hardware.state(chosen, cpus=size.cpus, memory=size.memory, architecture=architecture),
         platform_name=work.status.platform_name or platform_name(work.obj.namespace, work.obj.name, work.uuid),
     )
+
+
+def _require_baseline(cluster: Obj[HostClusterSpec, HostClusterStatus]) -> None:
+    """A guest that is started before the baseline is known would see another CPU than at every later start."""
+    known = cluster.status.cpu
+    if cluster.spec.cpu.mode == "Baseline" and (known is None or known.mode != "Baseline"):
+        raise Refused(
+            "WaitingForBaseline",
+            f"{cluster.key} has not computed yet which CPU its guests see (status.cpu, spec.cpu.mode Baseline): that "
+            "is done as soon as each of its hosts was asked once, and the start goes on by itself.",
+            after=BASELINE_AGAIN,
+        )
 
 
 async def define_for_start(work: Work, run: int) -> None:
