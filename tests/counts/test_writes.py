@@ -31,8 +31,8 @@ async def test_an_instance_without_volumes_and_nics_takes_three_writes_and_two_e
     assert found.calls["observe_instance"] <= 8, found.calls
 
 
-async def test_each_volume_that_it_makes_takes_two_writes_and_all_of_them_one_status_more(cloud: Cloud) -> None:
-    """Its creation, finalizer in the body, and one status; the instance says once that it waits for its volumes."""
+async def test_each_volume_that_it_makes_takes_two_writes_and_all_of_them_one_status_at_most(cloud: Cloud) -> None:
+    """Its creation, finalizer in the body, and one status; volumes that take longer than a second are told of."""
     before = await settled(cloud)
     await cloud.make(volumes=[managed("root") | {"bootOrder": 1}, managed("data"), managed("logs")])
     await cloud.ready()
