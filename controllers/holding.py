@@ -96,6 +96,17 @@ class Holding:
         """Instances that name it in their spec and are not being deleted."""
         return [i for i in self._instances(obj, obj.status).values() if _declares(i, obj)]
 
+    def left_behind(self, obj: VolumeObj, status: VolumeStatus) -> str:
+        """Why it is still held, in a person's words, where the objects of all its holders are gone."""
+        for given in status.attachments:
+            who = f"Instance {obj.namespace}/{given.instance} is gone"
+            for host, name in self._left(given, obj, status):
+                return f"{who}, and its machine {name} on Host {host} still has the disk: remove it there, or adopt it."
+            silent = [host for host in given.hosts if not self._answered(host)]
+            if silent:
+                return f"{who}, and its machine on Host {silent[0]}, which has not answered since, may have the disk."
+        return ""
+
     def running(self, obj: VolumeObj, status: VolumeStatus) -> list[tuple[Obj[Any, Any], str]]:
         """Instances whose guest runs, or is paused, with the disk, each with the name of its entry."""
         found = []
@@ -145,13 +156,17 @@ class Holding:
     def _gone(self, given: Attachment, obj: VolumeObj, status: VolumeStatus) -> Claimant:
         """An instance whose object is gone (its finalizer was removed by hand, or it has just ended): its machine may
         run on. It has the disk until its hosts have answered and no domain names the disk."""
-        pool = self._services.cache.get("StoragePool", "", status.disk.pool) if status.disk else None
-        scope = {*given.hosts, *(hosts_in_scope(self._services.cache, pool) if pool else ())}
-        used = [f for _, f in self._users(scope, _disk(obj, status)) if f.mark is None or f.mark.uid == given.uid]
-        attached = bool(used) or not self._all_answered(given.hosts)
+        attached = bool(self._left(given, obj, status)) or not self._all_answered(given.hosts)
         return Claimant(
             name=given.instance, uid=given.uid, hosts=given.hosts, declared=False, attached=attached, order=("", "")
         )
+
+    def _left(self, given: Attachment, obj: VolumeObj, status: VolumeStatus) -> list[tuple[str, str]]:
+        """(host, name) of the machines that such an instance has left and that name the disk."""
+        pool = self._services.cache.get("StoragePool", "", status.disk.pool) if status.disk else None
+        scope = {*given.hosts, *(hosts_in_scope(self._services.cache, pool) if pool else ())}
+        users = self._users(sorted(scope), _disk(obj, status))
+        return [(host, facts.name) for host, facts in users if facts.mark is None or facts.mark.uid == given.uid]
 
     def _seen(self, instance: Obj[Any, Any], disk: str) -> tuple[str, ...]:
         """Hosts on which its machine was seen with the disk, running or not."""

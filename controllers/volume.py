@@ -297,11 +297,14 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
     def _held_back(self, turn: VolumeTurn, held: Held) -> bool:
         """It waits for its detach, and for everybody who names it; each with its name."""
         named = {i.key for i in self._holding.declaring(turn.obj)}
-        named |= {Key("Instance", turn.obj.namespace, a.instance) for a in held.attachments}
+        there = [a for a in held.attachments if self._services.cache.by_uid(a.uid) is not None]
+        named |= {Key("Instance", turn.obj.namespace, a.instance) for a in there}
+        text = self._holding.left_behind(turn.obj, turn.status)
         if named:
-            text = in_use(turn.obj.key, named)
-            turn.conditions.set("Deleting", "True", "InUse", f"{text} Remove it from spec.volumes there to detach it.")
-        return bool(named)
+            text = f"{in_use(turn.obj.key, named)} Remove it from spec.volumes there to detach it."
+        if named or held.attachments:
+            turn.conditions.set("Deleting", "True", "InUse", text or "It is being detached.")
+        return bool(named or held.attachments)
 
     async def _dispose(self, turn: VolumeTurn) -> None:
         """Raises Refused while somebody may use the disk, or the pool cannot be reached."""

@@ -63,11 +63,14 @@ class Engine:
         components: Callable[[Services], Iterable[Component]] = lambda services: (),
         kinds: Mapping[str, Kind] = KINDS,
         client: Callable[..., Client] = Client,
+        watch: Callable[..., Watch] = Watch,
     ) -> None:
         """`components` is called before `reconcilers`, so that those may close over what it made. `client` makes the
-        one client: tests count its writes, and kill the operator between two of them."""
+        one client: tests count its writes, and kill the operator between two of them. `watch` makes the one watch:
+        where an API server is a test's own, so is its watch."""
         self.settings = settings
         self._make_reconcilers, self._make_components = reconcilers, components
+        self._make_watch = watch
         self._kinds = kinds
         self._stopping = asyncio.Event()
         self._lost = False
@@ -150,7 +153,9 @@ class Engine:
         self.relist = Relist(
             self.client, self._kinds, self.cache, self.intake, page=self.settings.page, retry=self.settings.lease_renew
         )
-        self.watch = Watch(self._kinds.values(), self.source, self.settings, self._watched, self._watch_started)
+        self.watch = self._make_watch(
+            self._kinds.values(), self.source, self.settings, self._watched, self._watch_started
+        )
         self.client.recovered = self._watch_started
         writer = Writer(self.client, self._kinds, self.intake)
         self.worker = Worker(

@@ -158,5 +158,5 @@ def _situation(work: Work, prepared: bool, defined: bool) -> logic.Situation:
 
 def _asks_clearance(work: Work, situation: logic.Situation) -> bool:
     """W3(c) costs rounds of listings: asked only for a start or a resume that nothing else allows."""
-    wants = work.aim in (Aim.RUN, Aim.RESTART) and (not active(work.facts) or is_starting(work.facts))
+    wants = work.aim in (Aim.RUN, Aim.RESTART, Aim.RESET) and (not active(work.facts) or is_starting(work.facts))
     return wants and situation.placed and not logic.may_run(work.facts, situation)
