@@ -1,6 +1,10 @@
-"""Long runs: see tests/soak/budget.py for how long. And the cloud of real hosts that those on KVM want."""
+"""Long runs: see tests/soak/budget.py for how long. And the cloud of real hosts that those on KVM want.
+
+The modules run in the order below, so that what a bound leaves out is what tells least beyond the rest.
+"""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,19 @@ from tests.engine.harness import Cluster
 from tests.soak.budget import pytest_runtest_setup
 
 __all__ = ["pytest_runtest_setup"]
+
+ORDER = (
+    "test_every_point", "test_kvm_kills", "test_kvm_restarts", "test_driver_weather", "test_api_faults",
+    "test_random_kills",
+)  # fmt: skip
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = [n for n, item in enumerate(items) if HERE in item.path.parents]
+    mine = sorted((items[n] for n in places), key=lambda item: ORDER.index(item.path.stem))
+    for place, item in zip(places, mine, strict=True):
+        items[place] = item
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     plane.down()
 
 
+@pytest.mark.takes(SECONDS + 30)
 @pytest.mark.timeout(SECONDS * 2 + 600)
 def test_whatever_befalls_it_for_ten_minutes_the_end_is_what_was_declared(api: World) -> None:
     seed = int(os.environ.get("STRATIFORM_SOAK_SEED") or time.time_ns() % 10**6)
@@ -60,6 +61,7 @@ def test_whatever_befalls_it_for_ten_minutes_the_end_is_what_was_declared(api: W
     api.settle(120.0)
 
 
+@pytest.mark.takes(SECONDS + 30)
 @pytest.mark.timeout(SECONDS + 600)
 def test_ten_minutes_without_an_api_server_stop_no_guest_and_cost_nothing(api: World) -> None:
     running = {(d.uuid, d.host, d.power) for d in api.faults.domains()}
@@ -73,6 +75,7 @@ def test_ten_minutes_without_an_api_server_stop_no_guest_and_cost_nothing(api: W
     api.settle(120.0)
 
 
+@pytest.mark.takes(90)
 @pytest.mark.timeout(900)
 def test_5000_objects_at_start_are_taken_in_and_a_restart_only_reads(api: World) -> None:
     many_objects(api, 5000)

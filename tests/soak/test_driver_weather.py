@@ -20,7 +20,8 @@ def driver_plane() -> Iterator[ControlPlane]:
     yield from drvworld.fresh_plane()
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.takes(SECONDS + 40)
+@pytest.mark.timeout(SECONDS + 600)
 async def test_a_hundred_instances_in_ten_minutes_of_bad_weather(driver_plane: ControlPlane, tmp_path: Path) -> None:
     """$SEED replays the deeds of a run that failed."""
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))

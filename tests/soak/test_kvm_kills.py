@@ -23,7 +23,7 @@ CALLS = (
     "Destroy web", "delete_disk web-root",
 )  # fmt: skip
 POINTS = tuple(Point(call, 1, done) for call in CALLS for done in (False, True))
-pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900), pytest.mark.takes(60)]
 
 
 async def test_killed_around_the_calls_of_a_real_guest_it_runs_once_and_goes_whole(

@@ -21,7 +21,7 @@ from tests.kills.world import Mirror
 from tests.soak.kvm_guests import Guest
 
 CALLS = ("create_disk", "Define", "StartPaused", "Resume", "AttachDisk", "Destroy", "delete_disk")
-pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900), pytest.mark.takes(240)]
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900), pytest.mark.takes(60)]
 
 
 class Restarts:

@@ -33,6 +33,7 @@ def judge(reports: list[Report]) -> None:
     assert len(missed) <= sum(report.killed for report in reports) // 8, missed
 
 
+@pytest.mark.takes(150)
 @pytest.mark.timeout(1200)
 async def test_killed_at_every_point(world: World, recorded: Recorded) -> None:
     config = settings(world.api.kubeconfig, world.state)
@@ -43,6 +44,7 @@ async def test_killed_at_every_point(world: World, recorded: Recorded) -> None:
     judge(reports)
 
 
+@pytest.mark.takes(150)
 @pytest.mark.timeout(1200)
 async def test_killed_by_sigkill_at_every_point(world: World, recorded: Recorded, tmp_path: Path) -> None:
     config = settings(world.api.kubeconfig, world.state)

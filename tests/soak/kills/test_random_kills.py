@@ -41,6 +41,7 @@ class Lives:
             self.tenant = Tenant(self._world, self._number, deadline=300.0)
 
 
+@pytest.mark.takes(260)
 @pytest.mark.timeout(1200)
 async def test_killed_at_random_moments_the_declared_state_comes_and_nothing_is_left(
     plane: ControlPlane, world: World
