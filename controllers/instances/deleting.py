@@ -5,7 +5,7 @@ An imported machine is released instead (N3). Nothing destructive is called whil
 
 from datetime import timedelta
 
-from controllers.engine.base import Again, Refused
+from controllers.engine.base import Again, Key, Refused
 from controllers.instances import nics, placing, powering, volumes
 from controllers.instances.identify import Marks
 from controllers.instances.work import Work
@@ -42,6 +42,9 @@ async def delete(work: Work, marks: Marks) -> Again | None:
     await volumes.delete_made(work)
     await work.turn.release()
     work.tools.scheduler.forget(work.obj.uid)
+    for host in work.tools.fleet.sightings(work.uuid):
+        # A copy that somebody made there is an orphan from now on, and nothing else tells its host so.
+        work.tools.services.enqueue(Key("Host", "", host))
     return None
 
 

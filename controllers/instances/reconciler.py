@@ -121,6 +121,7 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
             step = await running.drive(work)
         except (Refused, DriverError) as error:
             _keep_placement(work, error)
+            report.failed(work, error)
             raise
         report.report(work, step)
 

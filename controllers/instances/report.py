@@ -6,6 +6,7 @@ from controllers.instances.work import Work
 from controllers.logic import instance as logic
 from controllers.logic.runstrategy import Aim, active
 from drivers.base import InstanceFacts, Power
+from drivers.errors import DriverError
 
 BOOTING = timedelta(minutes=2)
 """How long after its start a guest's agent is not missed."""
@@ -38,6 +39,18 @@ def report(work: Work, step: logic.Step) -> None:
             _resting(work)
         case logic.Wait():
             _waiting(work, step)
+
+
+def failed(work: Work, error: Exception) -> None:
+    """A step did not go through: Ready of before does not stand where what is seen is not what shall be."""
+    conditions, facts = work.turn.conditions, work.facts
+    if not isinstance(error, DriverError) or conditions.is_set("Ready") or not work.seen:
+        return
+    runs = facts is not None and facts.power is Power.RUNNING
+    if not runs and work.aim in (Aim.RUN, Aim.RESTART):
+        conditions.set("Ready", "False", error.reason, f"It does not run, and could not be started: {error}")
+    elif runs and work.aim in (Aim.STOP, Aim.FORCE_OFF):
+        conditions.set("Ready", "False", error.reason, f"It runs still, and could not be stopped: {error}")
 
 
 def _running(work: Work) -> None:

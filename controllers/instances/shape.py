@@ -53,6 +53,16 @@ class Disks:
         return min(disks, key=lambda e: (self.orders.get(e.spec.name, 99), e.spec.name), default=None)
 
 
+def lost(disks: Disks) -> tuple[str, str] | None:
+    """Why it cannot be started although its host has every disk in the definition: one is not there any more (D2)."""
+    for entry in disks.entries:
+        ready = (entry.volume.condition("Ready") or {}) if entry.volume else {}
+        if entry.volume is not None and ready.get("reason") == "Lost":
+            what = f"spec.volumes[{entry.spec.name}] waits for Volume {entry.volume.name}"
+            return "WaitingForVolume", f"{what}: Lost: {ready.get('message')}"
+    return None
+
+
 def size_of(work: Work) -> Size:
     """CPU and memory by type or resources. Raises Refused."""
     return Size(*resources(work.cache, work.obj))

@@ -38,7 +38,7 @@ async def prepare(work: Work) -> None:
     await volumes.carry_over(work)
     disks, found = shape.disks_of(work), nics.nics_of(work)
     work.update(volumes=shape.volume_states(work, disks), networks=nics.network_states(work, found, {}))
-    problem = next((e.problem for e in disks.entries if e.problem), None)
+    problem = next((e.problem for e in disks.entries if e.problem), None) or shape.lost(disks)
     if problem:
         decided = work.placement.decided_at
         if problem[0] == "Provisioning" and decided and (work.now - decided).total_seconds() < UNSAID:

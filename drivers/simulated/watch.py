@@ -103,7 +103,7 @@ class Watcher:
                     if woken or version != seen or time.time() >= due:
                         due = self._round()
                 except Exception:
-                    if self._ended:
+                    if self._over():
                         return  # The file went with its last end-point.
                     log.exception("the simulated platform's watcher failed; it tries again")
                     time.sleep(POLL)
@@ -138,6 +138,9 @@ class Watcher:
             with self._state.write(cause="guest") as tx:
                 domains.settle(tx)
         return min((float(t) for t in (due, breaks) if t is not None and t > now), default=math.inf)
+
+    def _over(self) -> bool:
+        return self._ended
 
     def _each(self) -> list[Watched]:
         return [w for several in tuple(self._watched.values()) for w in several]

@@ -201,6 +201,17 @@ class CloudMachine(RuleBasedStateMachine):
     def host_is_declared_off(self, host: str) -> None:
         self.here.declare_off(host)
 
+    @rule(host=HOST, seconds=SECONDS)
+    def host_dies_and_is_declared_off(self, host: str, seconds: float) -> None:
+        """For good, or until it returns with what it had."""
+        self.here.lose_host(host, power_loss=True)
+        self.here.run(seconds)
+        self.here.declare_off(host)
+
+    @rule(host=HOST, on=st.booleans())
+    def host_in_maintenance(self, host: str, on: bool) -> None:
+        self.here.store.patch("Host", host, {"spec": {"maintenance": on}})
+
     @rule(host=HOST)
     def host_reboots(self, host: str) -> None:
         self.here.reboot(host)
@@ -243,9 +254,19 @@ class CloudMachine(RuleBasedStateMachine):
     def hanging_calls_go_on(self) -> None:
         self.here.release()
 
-    @rule(fails=st.booleans())
-    def api_server(self, fails: bool) -> None:
-        (self.here.api_fails if fails else self.here.api_returns)()
+    @rule(seconds=SECONDS)
+    def api_server_is_away(self, seconds: float) -> None:
+        self.here.api_fails()
+        self.here.run(seconds)
+        self.here.api_returns()
+
+    @rule()
+    def api_server_goes_away(self) -> None:
+        self.here.api_fails()
+
+    @rule()
+    def api_server_returns(self) -> None:
+        self.here.api_returns()
 
     @rule(count=st.integers(1, 2))
     def answers_are_lost(self, count: int) -> None:
@@ -255,12 +276,21 @@ class CloudMachine(RuleBasedStateMachine):
     def watch_goes_deaf(self) -> None:
         self.here.network.deaf = True
 
-    @rule()
-    def operator_is_killed(self) -> None:
+    @rule(seconds=SECONDS)
+    def operator_is_killed_and_started(self, seconds: float) -> None:
         self.here.kill()
+        self.here.run(seconds)
+        self.here.start()
+
+    @rule(calls=st.integers(1, 8), after=st.booleans(), seconds=st.sampled_from((0.5, 5.0)))
+    def operator_dies_at_a_call_and_is_started(self, calls: int, after: bool, seconds: float) -> None:
+        if self.here.life is not None:
+            self.here.life.die_at(calls, after=after)
+            self.here.run(seconds)
+        self.here.start()
 
     @rule(calls=st.integers(1, 12), after=st.booleans())
-    def operator_dies_at_a_call(self, calls: int, after: bool) -> None:
+    def operator_dies_at_a_later_call(self, calls: int, after: bool) -> None:
         if self.here.life is not None:
             self.here.life.die_at(calls, after=after)
 
@@ -278,6 +308,10 @@ class CloudMachine(RuleBasedStateMachine):
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: float) -> None:
         self.here.run(seconds)
+
+    @rule()
+    def a_moment_passes(self) -> None:
+        self.here.run(0.5)
 
     @rule()
     def comes_to_rest(self) -> None:
@@ -310,10 +344,10 @@ class CloudMachine(RuleBasedStateMachine):
         world.life.die_at(-1, after=False)
         end = world.clock.passed + HEALED
         while True:
-            world.rest()
+            world.rest(healed=True)
             self.checks.always()
             world.tidy()
-            world.rest()
+            world.rest(healed=True)
             self.checks.always()
             if not (left := self.checks.unsettled()):
                 break
@@ -339,12 +373,14 @@ class CloudMachine(RuleBasedStateMachine):
         """Of a sequence that broke nothing: all is repaired and as declared; then everything is deleted and nothing is left."""
         self.all_as_declared()
         world = self.here
-        world.remove_orphans()
         for kind in ("Instance", "Volume"):
             for obj in world.store.all(kind):
                 world.delete(kind, obj["metadata"]["name"])
-        world.rest()
-        self.checks.always()
+        for _ in range(3):
+            world.rest(healed=True)
+            self.checks.always()
+            world.tidy()
+            world.remove_orphans()
         self.checks.nothing_left()
 
 

@@ -2,7 +2,7 @@
 
 from drivers.base import Power
 from tests.model.machine import declared
-from tests.model.world import TEAM, World, condition
+from tests.model.world import HOSTS, TEAM, World, condition
 
 
 def test_a_reset_asked_for_while_it_starts_does_not_keep_it_from_starting(world: World) -> None:
@@ -25,7 +25,7 @@ def test_d1_a_volume_whose_instance_is_gone_says_which_machine_still_has_its_dis
     """Found: it named an Instance that did not exist any more."""
     world.make("a", declared())
     world.runs("a")
-    copy = next(host for host in ("node-1", "node-2", "node-3") if host != world.domains("a")[0].host)
+    copy = next(host for host in HOSTS if host != world.domains("a")[0].host)
     world.faults.power_off_guest(world.domains("a")[0].host, world.uuid("a"))
     world.stop()
     world.double("a", copy)
@@ -39,3 +39,57 @@ def test_d1_a_volume_whose_instance_is_gone_says_which_machine_still_has_its_dis
     assert "remove it there, or adopt it" in told["message"]
     world.remove_orphans()
     world.run_until(lambda: world.store.get("Volume", "a-root", TEAM) is None, 120.0, "the volume goes")
+
+
+def test_a_guest_that_cannot_be_started_again_is_not_said_to_run(world: World) -> None:
+    """Found: Ready stood as it was before the guest ended, for as long as its storage did not answer."""
+    world.make("a", declared())
+    world.runs("a")
+    world.faults.storage_down(world.pool)
+    world.faults.stop(world.domains("a")[0].host, world.uuid("a"))
+    world.rest()
+    ready = condition(world.instance("a"), "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Unreachable")
+    assert ready["message"].startswith("It does not run, and could not be started: storage of pool")
+    world.faults.storage_down(world.pool, False)
+    world.runs("a")
+
+
+def test_d2_an_instance_whose_disk_is_lost_waits_for_its_volume_instead_of_being_tried_for_ever(world: World) -> None:
+    """Found: its host was asked every half minute to start it without the disk."""
+    world.make("a", declared())
+    world.runs("a")
+    world.rest()
+    world.faults.power_off_guest(world.domains("a")[0].host, world.uuid("a"))
+    world.faults.lose_disk(world.pool, _disk(world, "a-root"))
+    world.run(400.0)
+    assert condition(world.store.get("Volume", "a-root", TEAM), "Ready")["reason"] == "Lost"
+    ready = condition(world.instance("a"), "Ready")
+    assert ready["reason"] == "WaitingForVolume" and "Volume a-root: Lost: Disk" in ready["message"]
+    world.rest(healed=True)
+
+
+def test_n2_a_copy_of_a_deleted_instance_is_shown_as_an_orphan_at_once(world: World) -> None:
+    """Found: its host showed it at its next resync only."""
+    world.make("a", declared())
+    world.runs("a")
+    uuid, host = world.uuid("a"), world.domains("a")[0].host
+    copy = next(other for other in HOSTS if other != host)
+    world.edit("a", runStrategy="Halted")
+    world.run_until(lambda: not world.faults.running(uuid), 60.0, "off")
+    world.rest()
+    world.double("a", copy)
+    world.run(3.0)
+    world.delete("Instance", "a")
+    world.run_until(lambda: world.instance("a") is None, 60.0, "gone")
+    world.run(5.0)
+    left = {d.host for d in world.faults.domains() if d.uuid == uuid}
+    shown = {
+        h for h in HOSTS if any(o["uuid"] == uuid for o in world.store.get("Host", h)["status"].get("orphans", ()))
+    }
+    assert len(left) == 1 and shown == left
+
+
+def _disk(world: World, volume: str) -> str:
+    status = world.store.get("Volume", volume, TEAM)["status"]
+    return f"{status['uuid']}-{status['disk']['n']}"

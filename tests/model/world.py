@@ -147,15 +147,16 @@ class World:
             assert self.clock.passed < end, f"not within {patience:g} s: {told}{self.story()}"
             self.run(0.5)
 
-    def rest(self) -> None:
-        """Until nothing is written or changed any more. Raises AssertionError when that does not come."""
+    def rest(self, *, healed: bool = False) -> None:
+        """Until nothing is written any more, nor, when all is well, any driver asked to change something; what is
+        broken is asked for again and again. Raises AssertionError when that does not come."""
         assert self.life is not None
         end, quiet_since, seen = self.clock.passed + PATIENCE, self.clock.passed, (-1, -1)
         while self.clock.passed - quiet_since < QUIET or not self.life.idle:
             assert self.clock.passed < end, f"no rest within {PATIENCE:g} s: {self.story()}"
             self.run(1.0)
             assert self.life is not None, "the operator died at rest"
-            now = (self.network.writes, self.life.changes)
+            now = (self.network.writes, self.life.changes if healed else 0)
             if now != seen:
                 quiet_since, seen = self.clock.passed, now
 
