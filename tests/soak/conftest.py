@@ -18,15 +18,18 @@ from tests.soak.budget import pytest_runtest_setup
 __all__ = ["pytest_runtest_setup"]
 
 ORDER = (
-    "test_every_point", "test_kvm_kills", "test_kvm_restarts", "test_driver_weather", "test_api_faults",
-    "test_random_kills",
+    "test_every_point", "test_kvm_kills", "test_kvm_restarts", "test_model_long", "test_driver_weather",
+    "test_api_faults", "test_random_kills",
 )  # fmt: skip
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = [n for n, item in enumerate(items) if HERE in item.path.parents]
-    mine = sorted((items[n] for n in places), key=lambda item: ORDER.index(item.path.stem))
+    last = len(ORDER)
+    mine = sorted(
+        (items[n] for n in places), key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else last
+    )
     for place, item in zip(places, mine, strict=True):
         items[place] = item
 

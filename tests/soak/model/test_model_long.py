@@ -12,9 +12,9 @@ import pytest
 from tests.drivers.images import ImageServer
 from tests.kills.recording import seed
 from tests.model.searching import quietly, search
-from tests.soak.conftest import BUDGET
+from tests.soak.budget import seconds
 
-SECONDS = min(480.0, BUDGET / 4)
+SECONDS = seconds(480.0)
 EXAMPLES, STEPS = 20, 60
 
 
@@ -26,6 +26,7 @@ def images() -> Iterator[ImageServer]:
     server.close()
 
 
+@pytest.mark.takes(SECONDS + 60)
 @pytest.mark.timeout(1800)
 def test_whatever_happens_for_minutes_invariants_hold_and_all_comes_to_rest_as_declared(images: ImageServer) -> None:
     end, number = time.monotonic() + SECONDS, seed()
