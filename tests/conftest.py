@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from lab import install
 from lab.controlplane import ControlPlane
+from lab.errors import tail
 from lab.kubectl import Kubectl
 from lab.layout import open_layout
 from lab.machines import Machines
@@ -101,8 +102,8 @@ def simulated_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def the_operator(plane: ControlPlane, simulated_state: Path) -> Iterator[Operator]:
     arguments = (
-        f"--simulated-state={simulated_state}", "--listing-interval=2", "--pool-interval=5", "--lease-duration=6", "--lease-renew=1",
-        "--lease-margin=1.5", "--backoff-most=5", "--log-level=INFO",
+        f"--simulated-state={simulated_state}", "--listing-interval=2", "--pool-interval=5", "--lease-duration=12", "--lease-renew=1",
+        "--lease-margin=3", "--backoff-most=5", "--log-level=INFO",
     )  # fmt: skip
     operator = Operator(plane.layout, plane.operator_kubeconfig, arguments)
     yield operator
@@ -111,10 +112,12 @@ def the_operator(plane: ControlPlane, simulated_state: Path) -> Iterator[Operato
 
 
 @pytest.fixture
-def operator(the_operator: Operator) -> Operator:
+def operator(the_operator: Operator) -> Iterator[Operator]:
     """The operator, running as a process of its own with the rights of the chart."""
     the_operator.start()
-    return the_operator
+    yield the_operator
+    if the_operator.process.pid() is None:  # Shown with a failure: on a machine that stood still it loses its Lease.
+        print("the operator ended:", tail(the_operator.process.log), sep="\n")
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from drivers.errors import Rejected
 from drivers.marks import InstanceMark
 
 UNSAID = 1.0
-"""Seconds after its placement in which it says nothing of volumes that are being made: most are ready by then and wake
-it, and each news would be a write."""
-BASELINE_AGAIN = 0.5
+"""Seconds after its placement in which it says nothing of what is being made for it: most is ready by then, and each
+news would be a write."""
+BASELINE_AGAIN = 0.2
 """Seconds between looks for a baseline: it is computed once in a cluster's life."""
 
 
@@ -40,8 +40,7 @@ async def prepare(work: Work) -> None:
     work.update(volumes=shape.volume_states(work, disks), networks=nics.network_states(work, found, {}))
     problem = next((e.problem for e in disks.entries if e.problem), None) or shape.lost(disks)
     if problem:
-        decided = work.placement.decided_at
-        if problem[0] == "Provisioning" and decided and (work.now - decided).total_seconds() < UNSAID:
+        if problem[0] == "Provisioning" and _just_placed(work):
             raise NotYet(UNSAID)
         work.update(state="Provisioning")
         raise Refused(*problem)
@@ -61,7 +60,7 @@ async def _choose_hardware(work: Work, disks: shape.Disks) -> None:
     above = lineage(work.cache, host) if host else None
     if above is None or above.cluster is None:
         raise Refused("HostNotFound", f"Host {work.host}, where it is placed, or its HostCluster does not exist.")
-    _require_baseline(above.cluster)
+    _require_baseline(work, above.cluster)
     template = shape.boot_template(work, disks)
     wanted = hardware.wanted(
         work.spec, template.spec if template else None, work.status.hardware, above.cluster.spec, above.cluster.status
@@ -75,10 +74,16 @@ async def _choose_hardware(work: Work, disks: shape.Disks) -> None:
     )
 
 
-def _require_baseline(cluster: Obj[HostClusterSpec, HostClusterStatus]) -> None:
+def _just_placed(work: Work) -> bool:
+    decided = work.placement.decided_at
+    return decided is not None and (work.now - decided).total_seconds() < UNSAID
+
+
+def _require_baseline(work: Work, cluster: Obj[HostClusterSpec, HostClusterStatus]) -> None:
     """A guest that is started before the baseline is known would see another CPU than at every later start."""
-    known = cluster.status.cpu
-    if cluster.spec.cpu.mode == "Baseline" and (known is None or known.mode != "Baseline"):
+    if not hardware.cpu_known(cluster.spec, cluster.status):
+        if _just_placed(work):
+            raise NotYet(BASELINE_AGAIN)
         raise Refused(
             "WaitingForBaseline",
             f"{cluster.key} has not computed yet which CPU its guests see (status.cpu, spec.cpu.mode Baseline): that "

@@ -36,6 +36,11 @@ def wanted(
     )
 
 
+def cpu_known(cluster: HostClusterSpec, status: HostClusterStatus) -> bool:
+    """Whether it stands which CPU guests of the cluster see: a baseline has to be computed first."""
+    return cluster.cpu.mode != "Baseline" or (status.cpu is not None and status.cpu.mode == "Baseline")
+
+
 def _cpu(cluster: HostClusterSpec, status: HostClusterStatus) -> tuple[str, str, tuple[str, ...]]:
     known = status.cpu
     if cluster.cpu.mode == "HostPassthrough":

@@ -4,6 +4,7 @@ libvirt reads certificates and ssh its key while the connection is opened and ne
 soon as the attempt is over. Only we choose a URI's parameters: some of them run commands.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -69,8 +70,9 @@ def _own_folder() -> Path:
         return folder
     for left in folder.parent.glob(f"{_PREFIX}*"):
         pid = left.name.removeprefix(_PREFIX)
-        if left.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # Another process removes it too.
+            if left.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(left, ignore_errors=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise OSError(f"{folder} belongs to somebody else")
