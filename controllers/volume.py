@@ -76,10 +76,10 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         if turn.obj.deleting:
             return await self._delete(turn)
         self._check(turn.obj)
-        full: NoSpace | None = None
+        hindered: DriverError | None = None
         try:
             looked = await self._provide(turn)
-            full = await self._grow(turn) if looked else None
+            hindered = await self._grow(turn) if looked else None
         except (Refused, DriverError):
             # Whatever is wrong with the disk, who has let go of it is seen; nobody new gets it.
             self._hold(turn, grants=False)
@@ -88,8 +88,8 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         if not looked:
             return Again(LOOK_AGAIN)
         self._show(turn, held)
-        if full is not None:
-            raise full  # After Ready: the disk is as usable as before.
+        if hindered is not None:
+            raise hindered  # After Ready: the disk is as usable as before.
         return Again(LOOK_AGAIN) if held.unsettled else None
 
     def _hold(self, turn: VolumeTurn, *, grants: bool = True) -> Held:
@@ -246,8 +246,8 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
                 after=RIVALS,
             )
 
-    async def _grow(self, turn: VolumeTurn) -> NoSpace | None:
-        """Through the guests that run on it, else on the pool. Answers why there is no room for that."""
+    async def _grow(self, turn: VolumeTurn) -> DriverError | None:
+        """Through the guests that run on it, else on the pool. Answers why it cannot."""
         wanted, has, disk = turn.obj.spec.size, turn.status.size or 0, turn.status.disk
         if wanted is None or wanted <= has or disk is None:
             return None
@@ -261,6 +261,8 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
                 await self._disks.resize(pool, f"{turn.status.uuid}-{disk.n}", wanted)
         except NoSpace as error:
             return no_room(pool, wanted, error)
+        except DriverError as error:
+            return error
         turn.status = turn.status.model_copy(update={"size": wanted})
         turn.event("Resized", f"The disk has {format_quantity(wanted)} now.")
         return None

@@ -116,16 +116,26 @@ class Life:
         for endpoint in self._endpoints:
             endpoint.close()
         if tasks:
-            self.loop.run_until_complete(asyncio.wait(tasks, timeout=60.0))
+            self._through(tasks)
         self._close()
 
     def stop(self) -> None:
-        """SIGTERM."""
+        """SIGTERM. It may die of something else on its way."""
         self.engine.stop()
-        self.loop.run_until_complete(asyncio.wait([self._running], timeout=60.0))
+        self._through({self._running})
+        if self.dead:
+            self.kill()
+            return
         self.dead = True
         self._running.result()
         self._close()
+
+    def _through(self, tasks: set["asyncio.Task[Any]"]) -> None:
+        """Until they have ended; who dies stops the loop, which is started again."""
+        end = self.loop.time() + 60.0
+        while any(not task.done() for task in tasks) and self.loop.time() < end:
+            self.loop.call_later(0.5, self.loop.stop)
+            self.loop.run_forever()
 
     def die_at(self, calls: int, *, after: bool) -> None:
         """At the external call of that number from now (from 1): before or after it takes effect."""
@@ -134,7 +144,7 @@ class Life:
     @property
     def idle(self) -> bool:
         """Nobody waits to be reconciled, or is."""
-        return self.engine.started.is_set() and self.engine.queue.oldest() == 0.0 and self.engine.queue.idle()
+        return self.engine.started.is_set() and self.engine.queue.idle()
 
     def _busy(self) -> bool:
         return bool(self._lanes and self._lanes.out) or not Watcher.caught_up(str(self._state))

@@ -93,3 +93,20 @@ def test_n2_a_copy_of_a_deleted_instance_is_shown_as_an_orphan_at_once(world: Wo
 def _disk(world: World, volume: str) -> str:
     status = world.store.get("Volume", volume, TEAM)["status"]
     return f"{status['uuid']}-{status['disk']['n']}"
+
+
+def test_a_volume_that_cannot_grow_yet_is_ready_all_the_same(world: World) -> None:
+    """Found: it stayed PoolNotReachable, and its instance waited, for as long as an orphan ran on the disk."""
+    world.store.create("Volume", "v1", {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}, TEAM)
+    world.make("a", declared(entries=("v1",)))
+    world.runs("a")
+    world.rest()
+    world.tear("Instance", "a")
+    world.kill()
+    world.wipe("Volume", "v1")
+    world.store.patch("Volume", "v1", {"spec": {"size": "2Gi"}}, TEAM)
+    world.start()
+    world.rest()
+    volume = world.store.get("Volume", "v1", TEAM)
+    assert condition(volume, "Ready")["status"] == "True"
+    assert condition(volume, "Synced")["reason"] == "Busy"

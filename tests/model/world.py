@@ -156,7 +156,7 @@ class World:
             assert self.clock.passed < end, f"no rest within {PATIENCE:g} s: {self.story()}"
             self.run(1.0)
             assert self.life is not None, "the operator died at rest"
-            now = (self.network.writes, self.life.changes if healed else 0)
+            now = (self.network.writes, self.life.changes if healed and not self.orphans() else 0)
             if now != seen:
                 quiet_since, seen = self.clock.passed, now
 
@@ -348,15 +348,18 @@ class World:
             for obj in self.store.all(kind):
                 ready = condition(obj, "Ready")
                 if ready.get("reason") == "OrphanExists":
-                    found = next((w.strip(".,:;") for w in str(ready["message"]).split() if w.count("-") == 4), "")
+                    found = next((w.strip("().,:;") for w in str(ready["message"]).split() if w.count("-") == 4), "")
                     self.annotate(kind, obj["metadata"]["name"], "ignore-orphan", found)
 
     def remove_orphans(self) -> None:
-        """Machines whose objects are gone, by hand."""
+        """By hand."""
+        for domain in self.orphans():
+            self.faults.remove(domain.host, domain.uuid)
+
+    def orphans(self) -> list[Domain]:
+        """Machines whose objects are gone: what waits for them, waits for people."""
         known = {self.uuid(obj["metadata"]["name"]) for obj in self.store.all("Instance")}
-        for domain in self.faults.domains():
-            if domain.mark and domain.uuid not in known:
-                self.faults.remove(domain.host, domain.uuid)
+        return [d for d in self.faults.domains() if d.mark and d.uuid not in known]
 
     # ------------------------------------------------------------ for failures
 
