@@ -1,8 +1,8 @@
 """`python -m docs.tables`: the tables of the documentation that come from the code, written into it or checked.
 
-Settings, metrics, kinds and what is not supported yet stand between markers in the guides; docs/reasons.md is rendered
-from docs/reasons.yaml, the one place where every reason of a condition or event is explained. Run by people who changed
-one of these, and by tests/docs, which compare.
+Settings, metrics, kinds and what is not supported yet stand between markers in the guides; docs/troubleshooting.md is
+rendered from docs/troubleshooting.yaml (`docs.troubleshooting`). Run by people who changed one of these, and by
+tests/docs, which compare.
 """
 
 import argparse
@@ -14,55 +14,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict
-
 from controllers import metrics
 from controllers.config import PREFIX, Settings
 from crds.kinds import KINDS
 from crds.unsupported import TABLE
+from docs import troubleshooting
 
 DOCS = Path(__file__).parent
-REASONS = DOCS / "reasons.yaml"
 MEND = "python -m docs.tables --write"
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-#: Condition types in the order of docs/reasons.md, with what a reader should know of each.
-CONDITIONS = {
-    "Ready": "True: usable now and as declared. On every object, always.",
-    "Synced": "True: the operator's last attempt went through. On every object, always once it was looked at.",
-    "Scheduled": "True: a host is decided. On Instances, always.",
-    "Stalled": "True: neither waiting nor another object helps; this object has to be changed.",
-    "Deleting": "True: it is being deleted and waits for something.",
-    "ReconciliationPaused": "True: the object is annotated `stratiform.dev/paused`.",
-    "RestartRequired": "True: something declared takes effect at the next restart.",
-    "Drifted": "True: somebody changed the machine on its host.",
-    "GuestPaused": "True: the guest stands still and the operator leaves it so.",
-    "AgentConnected": "False: the guest agent in the machine does not answer.",
-    "OutOfService": "True: the host was validly declared to be off.",
-    "OutOfServiceVoid": "True: a declaration that the host is off counts for nothing.",
-    "Maintenance": "True: the host takes nothing new.",
-    "Degraded": "True: usable, but not from everywhere it should be.",
-}
-
-
-class Reason(BaseModel):
-    """One reason, as docs/reasons.yaml has it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kinds: tuple[str, ...]
-    """Kinds that show it; "all" for every one."""
-    of: tuple[str, ...] = ("Ready",)
-    """Condition types that carry it; Event for an event alone."""
-    means: str
-    do: str = "Nothing."
-
-
-def reasons() -> dict[str, Reason]:
-    """All of docs/reasons.yaml, checked."""
-    raw = yaml.safe_load(REASONS.read_text())
-    return {name: Reason.model_validate(entry) for name, entry in raw.items()}
 
 
 def settings_table() -> str:
@@ -135,57 +95,13 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-_INTRODUCTION = """\
-Every reason that a condition or an event of ours can carry: what it means and what to do. The message beside it names
-the object, the field and what was found; read it first. How conditions work is in [api.md](api.md#conditions).
-"""
-_EVENTS = """\
-## Events
-
-A change of Ready or Scheduled makes an event with the condition's reason. These are events alone:
-"""
-
-
-def reasons_page() -> str:
-    """docs/reasons.md."""
-    known = reasons()
-    parts = [
-        f"<!-- Written by `{MEND}` from reasons.yaml: change that. -->\n",
-        "# Conditions and reasons\n",
-        _INTRODUCTION,
-        *(_of_condition(kind, text, known) for kind, text in CONDITIONS.items()),
-        _EVENTS,
-        _reason_rows((n, r) for n, r in known.items() if "Event" in r.of),
-        "## By kind\n\nWhich reasons each kind shows; those of every kind are left out.\n",
-        _table(("kind", "reasons"), ((kind, _of_kind(kind, known)) for kind in KINDS)),
-    ]
-    return "\n".join(parts)
-
-
-def _of_condition(kind: str, text: str, known: dict[str, Reason]) -> str:
-    return f"## {kind}\n\n{text}\n\n" + _reason_rows((n, r) for n, r in known.items() if kind in r.of)
-
-
-def _reason_rows(found: Iterable[tuple[str, Reason]]) -> str:
-    rows = ((f"`{name}`", _kinds(r), r.means, r.do) for name, r in sorted(found))
-    return _table(("reason", "on", "means", "what to do"), rows)
-
-
-def _kinds(reason: Reason) -> str:
-    return "every kind" if reason.kinds == ("all",) else ", ".join(reason.kinds)
-
-
-def _of_kind(kind: str, known: dict[str, Reason]) -> str:
-    return ", ".join(f"`{name}`" for name, r in sorted(known.items()) if kind in r.kinds)
-
-
 def wanted() -> Iterator[tuple[Path, str]]:
     """Each page that has such a table, with the text it should have."""
     for path in sorted(DOCS.glob("*.md")):
         old = path.read_text()
-        if path.name != "reasons.md" and "<!-- table: " in old:
+        if path.name != "troubleshooting.md" and "<!-- table: " in old:
             yield path, _MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", old)
-    yield DOCS / "reasons.md", reasons_page()
+    yield DOCS / "troubleshooting.md", troubleshooting.page(MEND)
 
 
 def main(arguments: list[str]) -> int:

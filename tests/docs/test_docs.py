@@ -13,7 +13,8 @@ from controllers.placement.core.weighers import NAMES
 from crds.base import API_VERSION
 from crds.kinds import KINDS
 from crds.schema import root_schema
-from docs.tables import CONDITIONS, MEND, reasons, wanted
+from docs.tables import MEND, wanted
+from docs.troubleshooting import CONDITIONS, anchor, reasons
 from tests.docs import reason_literals
 
 ROOT = reason_literals.ROOT
@@ -64,13 +65,13 @@ def test_every_page_with_a_table_from_the_code_is_looked_at() -> None:
 def test_every_reason_in_the_code_is_explained() -> None:
     known = reasons()
     missing = {reason: place for reason, place in reason_literals.reasons().items() if reason not in known}
-    assert not missing, "add them to docs/reasons.yaml"
+    assert not missing, "add them to docs/troubleshooting.yaml"
 
 
 def test_every_reason_that_is_explained_is_in_the_code() -> None:
     text = "".join(path.read_text() for path in [*reason_literals.sources(), ROOT / "crds" / "schema.py"])
     unknown = [name for name in reasons() if f'"{name}"' not in text and not _derived(name)]
-    assert not unknown, "take them out of docs/reasons.yaml"
+    assert not unknown, "take them out of docs/troubleshooting.yaml"
 
 
 def _derived(name: str) -> bool:
@@ -83,8 +84,14 @@ def test_reasons_name_kinds_and_conditions_that_exist() -> None:
     for name, reason in reasons().items():
         assert set(reason.kinds) <= {"all", *KINDS}, name
         assert set(reason.of) <= {"Event", *CONDITIONS}, name
-        assert reason.means.endswith("."), name
-        assert reason.do.endswith("."), name
+        for text in (reason.means, reason.cause, reason.do):
+            assert text.endswith("."), name
+
+
+def test_every_reason_has_its_place_in_the_page() -> None:
+    page = ROOT / "docs" / "troubleshooting.md"
+    assert {name for name in reasons() if anchor(name)[1:] not in _anchors(page)} == set()
+    assert len(re.findall("^- Cause: ", page.read_text(), re.MULTILINE)) == len(reasons())
 
 
 def test_every_condition_type_in_the_code_is_told_of() -> None:
