@@ -66,6 +66,6 @@ class Wiring:
             VolumeReconciler(services, fleet, scheduler),
             SnapshotReconciler(services),
             NetworkReconciler(services),
-            NetworkAddressReconciler(services),
+            NetworkAddressReconciler(services, fleet),
             InstanceReconciler(services, fleet, scheduler),
         )

@@ -7,11 +7,16 @@ the address, so that a hand that deletes it cannot give one address to two guest
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controllers.engine.base import Again, Cache, Key, Obj, Reconciler, Refused, Services, Turn
+from controllers.engine.base import Again, Cache, Key, NotYet, Obj, Reconciler, Refused, Services, Turn
+from controllers.fleet.base import Fleet
+from controllers.fleet.unasked import unasked
 from controllers.logic import addresses
-from crds.networkaddress import AddressUser, NetworkAddressSpec, NetworkAddressStatus
+from crds.base import ADOPT
+from crds.networkaddress import AddressUser, InstanceClaim, NetworkAddressSpec, NetworkAddressStatus
 
 AddressObj = Obj[NetworkAddressSpec, NetworkAddressStatus]
+ORPHAN_AGAIN = 30.0
+"""Seconds between looks whether an orphan is still there."""
 MOST_WOKEN = 8
 """Instances that are woken when one address becomes free."""
 
@@ -24,8 +29,8 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         "claimed-by": lambda obj: [obj.spec.claim.instance.uid] if obj.spec.claim.instance else []
     }
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        self._services, self._fleet = services, fleet
 
     def references(self, obj: AddressObj) -> Iterable[Key]:
         yield Key("Network", obj.namespace, obj.spec.network_ref.name)
@@ -40,11 +45,17 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         user = user_of(self._services.cache, obj)
         if obj.deleting:
             return await self._delete(turn, user)
+        orphan = None
         if obj.spec.claim.type == "Instance" and await self._abandoned(obj):
-            await self._services.api.delete("NetworkAddress", obj.namespace, obj.name, obj.uid)
-            return None
+            orphan = self._orphan(obj)
+            if orphan is None:
+                await self._services.api.delete("NetworkAddress", obj.namespace, obj.name, obj.uid)
+                return None
         await turn.ensure_finalizer()
         turn.status = NetworkAddressStatus(used_by=user)
+        if orphan is not None:
+            turn.conditions.set("Ready", "True", "HeldByOrphan", f"{orphan} It stays taken until then.")
+            return Again(ORPHAN_AGAIN)
         self._check(obj)
         turn.conditions.set("Ready", "True", *_said(obj, user))
         return None
@@ -70,6 +81,10 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
     async def _delete(
         self, turn: Turn[NetworkAddressSpec, NetworkAddressStatus], user: AddressUser | None
     ) -> Again | None:
+        orphan = None if user else self._orphan(turn.obj)
+        if orphan is not None:
+            turn.conditions.set("Deleting", "True", "HeldByOrphan", f"{orphan} This object goes then.")
+            return Again(ORPHAN_AGAIN)
         if user is None:
             await turn.release()
             self._wake_waiting(turn.obj)
@@ -78,6 +93,23 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         message = f"Instance {user.namespace}/{user.name} uses {turn.obj.spec.address} on its NIC {user.interface}."
         turn.conditions.set("Deleting", "True", "InUse", f"{message} It goes when that NIC has let go of it.")
         turn.conditions.set("Ready", "True", "InUse", message)
+        return None
+
+    def _orphan(self, obj: AddressObj) -> str | None:
+        """Of a claim whose instance is gone: what still uses the address (N2), in words. Raises NotYet."""
+        claim = obj.spec.claim.instance
+        network = self._services.cache.get("Network", obj.namespace, obj.spec.network_ref.name)
+        if claim is None or claim.uuid is None or network is None or self._is_there(claim):
+            return None
+        if unasked(self._services.cache, self._fleet, network.spec.zone_ref.name):
+            raise NotYet(1.0)
+        for host, facts in self._fleet.sightings(claim.uuid).items():
+            if facts.mark is not None and facts.mark.uid == claim.uid:
+                whose = f"Instance {claim.namespace}/{claim.name}"
+                return (
+                    f"{obj.spec.address} is used by a machine on Host {host} whose {whose} is gone: apply it again with "
+                    f"the annotation {ADOPT}={claim.uuid}, or remove the machine there."
+                )
         return None
 
     def _wake_waiting(self, obj: AddressObj) -> None:
@@ -94,11 +126,14 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         """Whether its instance does not exist: asked live, because the cache may not have seen a new one yet."""
         claim = obj.spec.claim.instance
         assert claim is not None
-        cached = self._services.cache.get("Instance", claim.namespace, claim.name)
-        if cached is not None and cached.uid == claim.uid:
+        if self._is_there(claim):
             return False
         live = await self._services.api.get_live("Instance", claim.namespace, claim.name)
         return live is None or live["metadata"]["uid"] != claim.uid
+
+    def _is_there(self, claim: InstanceClaim) -> bool:
+        cached = self._services.cache.get("Instance", claim.namespace, claim.name)
+        return cached is not None and cached.uid == claim.uid
 
 
 def user_of(cache: Cache, obj: AddressObj) -> AddressUser | None:

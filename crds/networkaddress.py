@@ -14,8 +14,15 @@ class InstanceClaim(Model):
 
     namespace: Annotated[Label, about("Namespace of the instance.")]
     name: Annotated[Name, about("Name of the instance.")]
-    uid: Annotated[Uuid, about("metadata.uid of the instance; of one that does not exist, the address is free again.")]
+    uid: Annotated[
+        Uuid,
+        about("metadata.uid of the instance; of one that does not exist, and has no machine left, it is free again."),
+    ]
     interface: Annotated[ShortLabel, about("Name of the NIC in spec.networks of the instance.")]
+    uuid: Annotated[
+        Uuid | None,
+        about("status.uuid of the instance: while a machine of that UUID is there, the address outlives the object."),
+    ] = None
 
 
 class Reservation(Model):

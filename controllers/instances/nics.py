@@ -180,6 +180,9 @@ async def keep_claims(work: Work) -> None:
             if known is not None and (claim is None or claim.uid == work.obj.uid):
                 continue
             nic = Nic(spec=entry, state=state, network=network)
+            if claim is not None and claim.uuid == work.uuid:
+                work.wake.append(1.0)  # Of the object that it was adopted from: that claim goes by itself.
+                continue
             if not await _take(work, nic, address):
                 text = f"NIC {state.name} has {address}, but {_taker(work, nic, address)}."
                 work.turn.event("AddressTaken", text, warning=True)
@@ -260,6 +263,7 @@ async def _take(work: Work, nic: Nic, address: str) -> bool:
         return bool(theirs.uid == work.obj.uid and theirs.interface == nic.spec.name)
     claim = {
         "namespace": work.obj.namespace, "name": work.obj.name, "uid": work.obj.uid, "interface": nic.spec.name,
+        "uuid": work.uuid,
     }  # fmt: skip
     body = {
         "apiVersion": API_VERSION,

@@ -117,13 +117,14 @@ class Cloud:
         return await self.condition("Ready", reason, status, name, **kw)
 
     async def condition(
-        self, type_: str, reason: str = "", status: str = "True", name: str = "web-1", *, deadline: float = 15.0
-    ) -> dict[str, Any]:
+        self, type_: str, reason: str = "", status: str = "True", name: str = "web-1", *, kind: str = "Instance",
+        deadline: float = 15.0,
+    ) -> dict[str, Any]:  # fmt: skip
         """Wait until the condition is so, for the present generation."""
         last: dict[str, Any] = {}
 
         async def holds() -> dict[str, Any]:
-            obj = await self.get(name)
+            obj = await self.get(name, kind)
             last.clear()
             last.update(obj.get("status", {}))
             for found in last.get("conditions", ()):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from controllers.engine.base import Key
 from drivers.base import Power, Why
@@ -318,14 +319,24 @@ async def test_n2_an_orphan_of_its_name_is_waited_for_and_adopted(cloud: Cloud) 
     waits = await cloud.ready("OrphanExists", "False")
     assert uuid in waits["message"]
     assert cloud.faults.running(uuid) == (host,) and len(cloud.faults.domains()) == 1
+    [claim] = await cloud.api.all("NetworkAddress")
+    held = await cloud.condition("Ready", "HeldByOrphan", name=claim["metadata"]["name"], kind="NetworkAddress")
+    assert f"used by a machine on Host {host}" in held["message"] and f"adopt={uuid}" in held["message"]
     await cloud.annotate(adopt=uuid)
     await cloud.ready()
     status = await cloud.status()
     assert status["uuid"] == uuid and status["runCount"] == 1
+    assert status["primaryAddress"] == claim["spec"]["address"]
+    await until(lambda: _claimed_anew(cloud, claim), 20.0, what="claimed by the one that adopted")
     assert len(cloud.faults.domains()) == 1 and cloud.faults.running(uuid) == (host,)
     await cloud.delete()
     await cloud.gone()
     assert cloud.faults.domains() == ()
+
+
+async def _claimed_anew(cloud: Cloud, before: dict[str, Any]) -> bool:
+    now = await cloud.get(before["metadata"]["name"], "NetworkAddress")
+    return bool(now) and now["spec"]["claim"]["instance"]["uid"] == (await cloud.get())["metadata"]["uid"]
 
 
 async def test_n2_an_adopting_instance_has_the_volume_objects_that_are_there_still(cloud: Cloud) -> None:
