@@ -107,8 +107,8 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
             if facts.mark is not None and facts.mark.uid == claim.uid:
                 whose = f"Instance {claim.namespace}/{claim.name}"
                 return (
-                    f"{obj.spec.address} is used by a machine on Host {host} whose {whose} is gone: apply it again with "
-                    f"the annotation {ADOPT}={claim.uuid}, or remove the machine there."
+                    f"{obj.spec.address} is used by a machine on Host {host} whose {whose} is gone: apply it again "
+                    f"with the annotation {ADOPT}={claim.uuid}, or remove the machine there."
                 )
         return None
 
