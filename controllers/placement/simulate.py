@@ -42,17 +42,20 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    asked: int
-    rejected: int
+    asked: float
+    rejected: float
+    """Of one run whole numbers; means where several were put together."""
     first_rejection: float
     """Density, the mean of the given parts of CPU and memory, when the first was rejected; at the end if none was."""
     density: float
     """Mean over the second half of the trace."""
     fragments: float
     """Part of the free room that is on hosts where the mean request does not fit, at the end."""
-    moves: int
+    moves: float
     """Placed again because their host was lost."""
-    homeless: int
+    homeless: float
+    rejected_size: float = 0.0
+    """Part of all that was asked for, CPUs and memory alike, that was rejected: a big one counts as what it is."""
 
     @property
     def rejection_rate(self) -> float:
@@ -165,6 +168,9 @@ class _Run:
         self._densities: list[float] = []
         self._first: float | None = None
         self._asked = self._rejected = self._moves = self._homeless = 0
+        self._size = self._size_rejected = 0.0
+        hosts = planner.hosts
+        self._whole = max(int(hosts.cpus.sum()), 1), max(int(hosts.memory.sum()), 1)
 
     def until(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
@@ -174,6 +180,8 @@ class _Run:
 
     def arrive(self, ask: Ask, ends: float) -> None:
         self._asked += 1
+        size = ask.shape.cpus / self._whole[0] + ask.shape.memory / self._whole[1]
+        self._size += size
         if self._asked % 64 == 0:
             self._densities.append(density(self._planner))
         if self._place(ask):
@@ -181,6 +189,7 @@ class _Run:
                 heapq.heappush(self._ends, (ends, ask.uid))
             return
         self._rejected += 1
+        self._size_rejected += size
         if self._first is None:
             self._first = density(self._planner)
 
@@ -210,7 +219,7 @@ class _Run:
         return Report(
             asked=self._asked, rejected=self._rejected, first_rejection=now if self._first is None else self._first,
             density=mean(later) if later else now, fragments=fragments(self._planner), moves=self._moves,
-            homeless=self._homeless,
+            homeless=self._homeless, rejected_size=self._size_rejected / max(self._size, 1e-9),
         )  # fmt: skip
 
 
@@ -257,8 +266,9 @@ def _mean(reports: Sequence[Report]) -> Report:
         return float(mean(getattr(report, name) for report in reports))
 
     return Report(
-        asked=round(of("asked")), rejected=round(of("rejected")), first_rejection=of("first_rejection"),
-        density=of("density"), fragments=of("fragments"), moves=round(of("moves")), homeless=round(of("homeless")),
+        asked=of("asked"), rejected=of("rejected"), first_rejection=of("first_rejection"),
+        density=of("density"), fragments=of("fragments"), moves=of("moves"), homeless=of("homeless"),
+        rejected_size=of("rejected_size"),
     )  # fmt: skip
 
 
@@ -272,14 +282,14 @@ def main(given: Sequence[str]) -> int:
     asked = parser.parse_args(given)
     print(
         f"{'':16} {'first rejection at':>18} "
-        f"{'rejected':>9} {'density':>8} {'fragments':>9} {'moves':>6} {'homeless':>8}"
+        f"{'rejected':>9} {'by size':>8} {'density':>8} {'fragments':>9} {'moves':>6} {'homeless':>8}"
     )
     for name, (full, lived) in compare(
         asked.hosts, asked.load, asked.arrivals, range(asked.seeds), asked.losses
     ).items():
         print(
-            f"{name:16} {full.first_rejection:18.2%} {lived.rejection_rate:9.2%} {lived.density:8.2%} "
-            f"{lived.fragments:9.2%} {lived.moves:6} {lived.homeless:8}"
+            f"{name:16} {full.first_rejection:18.2%} {lived.rejection_rate:9.2%} {lived.rejected_size:8.2%} "
+            f"{lived.density:8.2%} {lived.fragments:9.2%} {lived.moves:6.0f} {lived.homeless:8.1f}"
         )
     return 0
 

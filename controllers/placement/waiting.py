@@ -5,6 +5,7 @@ so that no later one takes it in between. Who has waited long for room alone get
 free there is kept for it (and for it alone) until it fits.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,8 @@ class Waiting:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
         self._waiters: dict[str, Waiter] = {}
+        self._order: list[tuple[int, float, str]] = []
+        """Their places, sorted: who is first is known at once, and nobody sorts them again."""
         self._kept: dict[str, str] = {}
         """uid → host that is kept for it."""
 
@@ -56,11 +59,17 @@ class Waiting:
     def put(self, waiter: Waiter) -> None:
         """Refused just now. Replaces what was known of it but for the moment when it was first refused."""
         old = self._waiters.get(waiter.ask.uid)
+        if old is None or old.place != waiter.place:
+            if old is not None:
+                self._leave(old)
+            insort(self._order, waiter.place)
         self._waiters[waiter.ask.uid] = replace(waiter, asked=old.asked) if old else waiter
 
     def drop(self, uid: str) -> None:
         """It is placed or gone."""
-        self._waiters.pop(uid, None)
+        old = self._waiters.pop(uid, None)
+        if old is not None:
+            self._leave(old)
         self._keep(uid, "")
 
     def release(self, uid: str) -> None:
@@ -74,7 +83,7 @@ class Waiting:
 
     def ahead_of(self, priority: int, since: float) -> bool:
         """Whether somebody waits whose turn comes before an instance of that priority and age."""
-        return any(w.place[:2] < (-priority, since) for w in self._waiters.values())
+        return bool(self._order) and self._order[0][:2] < (-priority, since)
 
     def settle(self, now: float, grant: Callable[[Waiter, Placed], None], tell: Callable[[Waiter], None]) -> int:
         """Ask again for all, in order; those of a shape of which one was refused for itself alone are not asked twice.
@@ -82,8 +91,8 @@ class Waiting:
         Answers how many were let in."""
         refused: dict[Shape, tuple[str, ...]] = {}
         granted = told = 0
-        for waiter in sorted(self._waiters.values(), key=lambda w: w.place):
-            uid = waiter.ask.uid
+        for *_, uid in list(self._order):
+            waiter = self._waiters[uid]
             reasons = refused.get(waiter.ask.shape)
             if reasons is None or uid in self._kept:
                 self.release(uid)
@@ -105,6 +114,9 @@ class Waiting:
         return granted
 
     # ------------------------------------------------------------ inside
+
+    def _leave(self, waiter: Waiter) -> None:
+        del self._order[bisect_left(self._order, waiter.place)]
 
     def _keep_room(self, waiter: Waiter, result: Unplaced, now: float) -> None:
         """A host once named stays named while it lacks room alone."""

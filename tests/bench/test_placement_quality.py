@@ -1,29 +1,43 @@
 """How well the policies use a cloud, against first fit, best fit, random and least allocated, on the same random traces.
 
 The traces are those of `controllers.placement.simulate`, whose docstrings tell their mix. Seeds are fixed, so the figures
-are the same on every machine.
+are the same on every machine; they are not those on which the weights were tuned (docs/placement.md). Two loads: one
+that a cloud just cannot carry, and one far beyond it.
 """
 
-from controllers.placement.simulate import REFERENCES, compare
+import pytest
+
+from controllers.placement.simulate import POLICIES, REFERENCES, Report, compare
 from tests.bench.results import record
 
-SEEDS, HOSTS, LOAD, ARRIVALS = range(100, 118), 30, 1.25, 2500
+SEEDS, HOSTS, ARRIVALS = range(5000, 5040), 30, 2500
+LOADS = {"full": 1.05, "overrun": 1.25}
+"""Part of the CPUs that is asked for on the average."""
+OURS = ("Balanced", "Packed")
+CROWDED = (
+    "where a quarter more is asked for than there is, fewest are rejected by who turns the big ones away and lets many "
+    "small ones in, as chance does: it rejects more when rejections are counted by size (see there)"
+)
 
 
-def test_density_and_rejections() -> None:
-    found = compare(HOSTS, LOAD, ARRIVALS, SEEDS)
-    densest = max(REFERENCES, key=lambda name: found[name][0].first_rejection)
-    kindest = min(REFERENCES, key=lambda name: found[name][1].rejection_rate)
-    most, least = found[densest][0].first_rejection, found[kindest][1].rejection_rate
-    for name, (full, lived) in found.items():
-        print(f"\n{name:16} first rejection at {full.first_rejection:.2%}, {lived.rejection_rate:.2%} rejected", end="")
-        ours = name in ("Balanced", "Packed")
+@pytest.mark.parametrize("load", LOADS)
+def test_density_and_rejections(load: str) -> None:
+    found = compare(HOSTS, LOADS[load], ARRIVALS, SEEDS)
+    if load == "full":
+        _record({name: full for name, (full, _) in found.items()}, "density at the first rejection", "first_rejection")
+    lived = {name: report for name, (_, report) in found.items()}
+    _record(lived, f"rejected, {load}", "rejection_rate", at_most=True)
+    _record(lived, f"rejected by size, {load}", "rejected_size", at_most=True)
+
+
+def _record(reports: dict[str, Report], what: str, figure: str, *, at_most: bool = False) -> None:
+    values = {name: round(100 * getattr(report, figure), 3) for name, report in reports.items()}
+    best = (min if at_most else max)(REFERENCES, key=lambda name: values[name])
+    for name in (*POLICIES, *REFERENCES):
+        ours = name in OURS
+        goal = values[best] if ours and figure != "rejected_size" else None
+        print(f"\n{name:16} {what}: {values[name]:.3f} %", end="")
         record(
-            f"placement quality, {name}, density at the first rejection", round(100 * full.first_rejection, 2), "%",
-            reference=densest if ours else "", reference_value=round(100 * most, 2), goal=round(100 * most, 2) if ours else None,
-        )  # fmt: skip
-        record(
-            f"placement quality, {name}, rejected", round(100 * lived.rejection_rate, 2), "%",
-            reference=kindest if ours else "", reference_value=round(100 * least, 2), goal=round(100 * least, 2) if ours else None,
-            at_most=True,
+            f"placement quality, {name}, {what}", values[name], "%", reference=best if ours else "",
+            reference_value=values[best], goal=goal, at_most=at_most, limits=CROWDED if goal else "",
         )  # fmt: skip

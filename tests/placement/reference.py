@@ -1,6 +1,7 @@
 """A slow, obviously right placement, straight from the words of docs/placement.md: every host asked, one by one, from
 plain records. The engine is compared with it; nothing of the engine but its records is used here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,10 +10,11 @@ from controllers.placement.core.hosts import HostRecord
 from controllers.placement.core.pools import PoolRecord
 
 WEIGHTS = {
-    "Balanced": {"left": -1.0, "imbalance": -1.25, "starting": -0.02, "storage": 0.1, "last": 0.5},
-    "Packed": {"left": -1.0, "imbalance": -0.45, "starting": -0.01, "storage": 0.1, "last": 0.2},
-    "Spread": {"left": 1.0, "imbalance": -0.6, "starting": -0.1, "storage": 0.1, "last": 0.5},
+    "Balanced": {"left": 0.0, "imbalance": 0.0, "lost": -1.0, "starting": -0.05, "storage": 0.1, "last": 0.5},
+    "Packed": {"left": -0.1, "imbalance": 0.0, "lost": -1.0, "starting": -0.01, "storage": 0.1, "last": 0.2},
+    "Spread": {"left": 1.0, "imbalance": -0.6, "lost": 0.0, "starting": -0.1, "storage": 0.1, "last": 0.5},
 }
+COMMON = [(cpus, cpus * each * 2**30) for cpus in (1, 2, 4, 8) for each in (2, 4, 8)]
 
 
 @dataclass
@@ -161,6 +163,7 @@ def score(world: World, host: HostRecord, ask: Ask) -> float:
     starting = sum(1 for c in world.claims.values() for name in c.hosts if name == host.name and c.starting)
     total = weights["left"] * (cpus + memory) / 2 + weights["imbalance"] * abs(cpus - memory)
     total += weights["starting"] * starting / (starting + 4)
+    total += weights["lost"] * room_lost(free_cpus, free_memory, ask)
     picked = pick(world, host, ask)
     total += weights["storage"] * (picked[1] if picked else 0.0)
     if ask.prefer == host.name:
@@ -170,6 +173,18 @@ def score(world: World, host: HostRecord, ask: Ask) -> float:
             times = members(world, ask, want.key).count(_domain(host, want.key.topology) or "-")
             total += (-1 if want.anti else 1) * want.weight / 100 * times / (times + 1)
     return total
+
+
+def room_lost(free_cpus: int, free_memory: int, ask: Ask) -> float:
+    """Guests of the common sizes that fit before and not after, by the most that it could be."""
+    asked_cpus, asked_memory = ask.shape.cpus, ask.shape.memory
+    lost = most = 0
+    for cpus, memory in COMMON:
+        before = min(free_cpus // cpus, free_memory // memory)
+        after = min((free_cpus - asked_cpus) // cpus, (free_memory - asked_memory) // memory)
+        lost += before - after
+        most += max(math.ceil(asked_cpus / cpus), math.ceil(asked_memory / memory))
+    return lost / most
 
 
 def short(world: World, host: HostRecord, ask: Ask) -> float:

@@ -1,5 +1,6 @@
 """Those who wait: who is asked first, who is let in, and that nobody starves."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,24 @@ def test_who_comes_later_is_behind_those_who_wait() -> None:
     assert desk.waiting.ahead_of(0, 20)
     assert not desk.waiting.ahead_of(0, 5)
     assert not desk.waiting.ahead_of(1, 20)
+
+
+def test_the_first_in_the_queue_is_known_after_any_coming_and_going() -> None:
+    desk, dice = Desk(), random.Random(1)
+    desk.occupy("old", 4)
+    there: dict[str, tuple[int, float]] = {}
+    for step in range(400):
+        uid = f"u{dice.randint(0, 30)}"
+        if dice.random() < 0.4:
+            desk.waiting.drop(uid)
+            there.pop(uid, None)
+        else:
+            there[uid] = (dice.randint(0, 3), float(dice.randint(0, 9)))
+            desk.wait(uid, priority=there[uid][0], since=there[uid][1])
+        priority, since = dice.randint(0, 3), float(dice.randint(0, 9))
+        before = any((-p, s) < (-priority, since) for p, s in there.values())
+        assert desk.waiting.ahead_of(priority, since) == before, step
+        assert len(desk.waiting) == len(there)
 
 
 @pytest.mark.parametrize("hosts", [1, 3])

@@ -177,6 +177,11 @@ class Hosts:
         for name in _AMOUNTS:
             setattr(self, name, np.zeros(capacity, np.int64))
         self.policy = np.zeros(capacity, np.uint8)
+        self.scratch: Floats = np.zeros(capacity, np.float32)
+        """For sums of a moment: whoever uses it leaves it zero."""
+        self._regrouped = 0
+        self._groups: dict[str, tuple[int, Rows, Rows]] = {}
+        """By topology: when it was made; rows by their domain; where in it each domain begins."""
         self.per_cpu, self.per_memory = np.ones(capacity, np.float32), np.ones(capacity, np.float32)
 
     # ------------------------------------------------------------ reading
@@ -207,9 +212,17 @@ class Hosts:
         column: NDArray[np.int32] = getattr(self, _TOPOLOGY[topology])
         return column
 
-    def domain_count(self, topology: str) -> int:
-        """One more than the highest domain number, but for topology Host."""
-        return len(self.values[_TOPOLOGY[topology]].values)
+    def rows_in(self, topology: str, domains: Rows) -> tuple[Rows, Rows]:
+        """(rows in any of these distinct domains, for each the position of its domain in `domains`). Number -1, not
+        known, has no rows. Cost: by the rows found; by all rows once after a host changed its place."""
+        order, begins = self._grouped(topology)
+        if len(domains) == 1:
+            number = int(domains[0])
+            found = order[begins[number] : begins[number + 1]] if 0 <= number < len(begins) - 1 else order[:0]
+            return found, np.zeros(len(found), np.intp)
+        parts = [order[begins[n] : begins[n + 1]] if 0 <= n < len(begins) - 1 else order[:0] for n in domains.tolist()]
+        which = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        return (np.concatenate(parts) if parts else order[:0]), which
 
     def live(self) -> list[HostRecord]:
         return [record for row, record in enumerate(self.records) if self.alive[row]]
@@ -262,6 +275,15 @@ class Hosts:
 
     # ------------------------------------------------------------ inside
 
+    def _grouped(self, topology: str) -> tuple[Rows, Rows]:
+        made, order, begins = self._groups.get(topology, (-1, None, None))
+        if order is None or begins is None or made != self._regrouped:
+            column = self.domains(topology)[: self.size]
+            order = np.argsort(column, kind="stable")
+            begins = np.searchsorted(column[order], np.arange(len(self.values[_TOPOLOGY[topology]].values) + 1))
+            self._groups[topology] = (self._regrouped, order, begins)
+        return order, begins
+
     def _taken(self, row: int) -> tuple[int, int]:
         """By our instances."""
         record = self.records[row]
@@ -275,8 +297,11 @@ class Hosts:
             "features": record.cpu_features, "audience": record.dedicated, "networks": record.networks,
             "reach": record.pools,
         }  # fmt: skip
+        before = self.zone[row], self.pod[row], self.cluster[row]
         for name, value in values.items():
             getattr(self, name)[row] = self.values[name].id(value) if value != "" else -1
+        if before != (self.zone[row], self.pod[row], self.cluster[row]):
+            self._regrouped += 1
         self.alive[row] = True
         self.closed[row], self.down[row] = bool(record.closed), bool(record.down)
         self.disabled[row] = bool(record.disabled)
@@ -288,7 +313,7 @@ class Hosts:
 
     def _grow(self) -> None:
         self.capacity *= 2
-        for name in (*_IDS, *_FLAGS, *_AMOUNTS, "policy", "per_cpu", "per_memory"):
+        for name in (*_IDS, *_FLAGS, *_AMOUNTS, "policy", "per_cpu", "per_memory", "scratch"):
             setattr(self, name, _longer(getattr(self, name), self.capacity))
         self._labels = {pair: _longer(column, self.capacity) for pair, column in self._labels.items()}
 

@@ -1,5 +1,6 @@
 """What one instance adds to its shape: a pin, starts that failed, required and preferred (anti-)affinity, its last
-host. Works on a copy of the shape's scores, and only where there is something to add.
+host. Works on a copy of the shape's scores, and only where there is something to take away; wishes are looked at in the
+rows that they speak of, which are few beside all hosts.
 """
 
 from collections.abc import Callable
@@ -32,11 +33,32 @@ class Out:
 @dataclass(slots=True)
 class Narrowed:
     score: Floats
-    """The evaluation's own while `mine` is False: not to be written."""
+    """The evaluation's own while `mine` is False: not to be written. Without wishes."""
     mine: bool = False
     lost: list[Out] = field(default_factory=list)
-    preferred: Floats | None = None
-    """What the last host and preferred terms added to the score."""
+    wished: Rows | None = None
+    """Rows that the last host or preferred terms speak of; one may be in it twice."""
+    bonus: Floats | None = None
+    """What these add there, for each of `wished`."""
+
+    def best(self) -> tuple[int, float, float]:
+        """(row, score, what the wishes add to it): of equals the first row. Cost: one `argmax`, and the wished rows."""
+        score, wished, bonus = self.score, self.wished, self.bonus
+        if wished is None or bonus is None or not len(wished):
+            row = int(score.argmax())
+            return row, float(score[row]), 0.0
+        without = score[wished]
+        total = without + bonus
+        at = int(total.argmax())
+        mine = int(wished[at])
+        # Nobody else looks meanwhile: decisions are serial.
+        score[wished] = NEVER
+        other = int(score.argmax())
+        value = score[other]
+        score[wished] = without
+        if value > total[at] or (value == total[at] and other < mine and value > NEVER):
+            return other, float(value), 0.0
+        return mine, float(total[at]), float(bonus[at])
 
     def own(self) -> Floats:
         if not self.mine:
@@ -93,43 +115,38 @@ def _kept_away(terms: Terms, term: Term, row: int) -> str:
 
 
 def _inside(hosts: Hosts, domains: Domains, topology: str) -> Rows:
-    """Rows in any of the domains. Number -1, not known, is filed last and never inside."""
-    if topology == "Host":
-        return domains.ids
-    flags = np.zeros(hosts.domain_count(topology) + 1, np.bool_)
-    flags[domains.ids] = True
-    flags[-1] = False
-    return np.flatnonzero(flags.take(hosts.domains(topology)[: hosts.size]))
+    """Rows in any of the domains."""
+    return domains.ids if topology == "Host" else hosts.rows_in(topology, domains.ids)[0]
 
 
 def _prefer(found: Narrowed, ask: Ask, hosts: Hosts, terms: Terms) -> None:
-    row = hosts.row(ask.prefer) if ask.prefer else -1
-    wants = [(want, terms.term(want.key).members) for want in ask.terms if want.weight]
-    wants = [(want, members) for want, members in wants if members.size]
-    if row < 0 and not wants:
-        return
-    found.preferred = _bonus(hosts, wants, len(found.score))
-    if row >= 0:
-        found.preferred[row] += np.float32(LAST_HOST[hosts.policy[row]])
-    if found.mine:
-        found.score += found.preferred
-    else:
-        found.score, found.mine = found.score + found.preferred, True
-
-
-def _bonus(hosts: Hosts, wants: list[tuple[TermWant, Domains]], capacity: int) -> Floats:
-    """Of all preferred terms: the second member of a domain says less than the first."""
-    total: Floats | None = None
-    for want, members in sorted(wants, key=lambda pair: pair[0].key.topology == "Host"):
+    """The second member of a domain says less than the first."""
+    parts: list[tuple[Rows, Floats]] = []
+    for want in ask.terms:
+        members = terms.term(want.key).members if want.weight else None
+        if members is None or not members.size:
+            continue
         sign = -1.0 if want.anti else 1.0
         worth = np.float32(sign * PREFERRED * want.weight / 100) * members.times / (members.times + 1)
         if want.key.topology == "Host":
-            total = np.zeros(capacity, np.float32) if total is None else total
-            total[members.ids] += worth
-            continue
-        table = np.zeros(hosts.domain_count(want.key.topology) + 1, np.float32)
-        table[members.ids] = worth
-        table[-1] = 0.0
-        found = table.take(hosts.domains(want.key.topology))
-        total = found if total is None else total + found
-    return np.zeros(capacity, np.float32) if total is None else total
+            parts.append((members.ids, worth))
+        else:
+            rows, which = hosts.rows_in(want.key.topology, members.ids)
+            parts.append((rows, worth[which]))
+    row = hosts.row(ask.prefer) if ask.prefer else -1
+    if row >= 0:
+        parts.append((np.array([row], np.intp), np.array([LAST_HOST[hosts.policy[row]]], np.float32)))
+    if len(parts) == 1:
+        found.wished, found.bonus = parts[0]
+    elif parts:
+        found.wished = np.concatenate([rows for rows, _ in parts])
+        found.bonus = _summed(hosts.scratch, parts, found.wished)
+
+
+def _summed(scratch: Floats, parts: list[tuple[Rows, Floats]], rows: Rows) -> Floats:
+    """Of parts that may speak of the same rows. `scratch` is zero before and after."""
+    for some, worth in parts:
+        scratch[some] += worth
+    total: Floats = scratch[rows]
+    scratch[rows] = 0.0
+    return total

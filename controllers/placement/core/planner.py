@@ -123,12 +123,12 @@ class Planner:
     def _decide(self, ask: Ask) -> Placed | Unplaced:
         view = self.evaluation(ask.shape)
         narrowed = narrow(ask, view, self.terms)
-        row = int(np.argmax(narrowed.score))
-        if narrowed.score[row] <= FITS:
+        row, score, wished = narrowed.best()
+        if score <= FITS:
             return Unplaced(tell_unplaced(ask, view, narrowed))
         record = self.hosts.records[row]
         pools = dict(view.reaches.picked[self.hosts.reach[row]]) if ask.shape.volumes else {}
-        return Placed(record.name, pools, tell_placed(ask, view, narrowed, row))
+        return Placed(record.name, pools, tell_placed(ask, view, narrowed, row, wished))
 
     def evaluation(self, shape: Shape) -> Evaluation:
         """Of that shape, up to date."""
@@ -140,6 +140,11 @@ class Planner:
         self._evaluations.move_to_end(shape)
         found.refresh()
         return found
+
+    @property
+    def judged(self) -> int:
+        """Hosts that were judged by the filters so far, by all shapes that are kept."""
+        return sum(view.refreshed for view in self._evaluations.values())
 
     def about(self, ask: Ask, host: str, refused: Unplaced) -> Unplaced:
         """The refusal of an instance that is pinned to the host, told of this host alone."""

@@ -25,11 +25,12 @@ _WHAT_HELPS = {
 """By reason: what to do about a host that fails this filter alone."""
 
 
-def tell_placed(ask: Ask, view: Evaluation, narrowed: Narrowed, row: int) -> Story:
+def tell_placed(ask: Ask, view: Evaluation, narrowed: Narrowed, row: int, wished: float) -> Story:
+    """`wished`: what the last host and preferred terms added to the winner's score."""
     found = list(zip(NAMES, view.parts[:, row].tolist(), strict=True))
-    if narrowed.preferred is not None:
+    if narrowed.wished is not None:
         last = LAST_HOST[view.hosts.policy[row]] if ask.prefer and view.hosts.row(ask.prefer) == row else 0.0
-        found += [("LastHost", last), ("Preferred", float(narrowed.preferred[row]) - last)]
+        found += [("LastHost", last), ("Preferred", wished - last)]
     counts = view.counts.tolist()
     lost = [Lost(REASONS[code], counts[code]) for code in _TOLD if counts[code]]
     lost += [Lost(out.reason, out.count) for out in _joined(narrowed.lost)]
@@ -81,8 +82,6 @@ def _sample(view: Evaluation, code: int, count: int) -> list[int]:
 def _near(view: Evaluation, narrowed: Narrowed) -> Iterator[Near]:
     """Hosts that lack room alone, the least of it first."""
     score = narrowed.own()
-    if narrowed.preferred is not None:
-        score -= narrowed.preferred
     for _ in range(NAMED):
         row = int(np.argmax(score))
         if score[row] > FITS or score[row] < NEAR - 2:
