@@ -16,6 +16,7 @@ from controllers.logic.cpu import narrows
 from controllers.logic.host import (
     Declaration,
     advice_for_hung_call,
+    advice_for_maintenance,
     advice_for_silence,
     judge_declaration,
     sort_out,
@@ -110,7 +111,8 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         view = await self._accept_machine(turn, view, declaration)
         obj = turn.obj
         turn.status = self._composed(obj, view, cluster)
-        self._note_maintenance(turn)
+        if obj.spec.maintenance:
+            turn.conditions.set("Maintenance", "True", *advice_for_maintenance(turn.status.instances or 0))
         if view.link is not Link.UP or view.facts is None:
             self._note_unreachable(turn, view, declaration)
             again = REFUSED_AGAIN if view.link is Link.REFUSED else DOWN_AGAIN
@@ -329,17 +331,6 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
                 told = f" (not reachable since {format_time(since)})" if since else ""
                 text = f"{view.error.rstrip('.')}{told}. {advice_for_silence(turn.status.instances or 0, declaration)}"
             turn.conditions.set("Ready", "False", view.reason or "Unreachable", text)
-
-    def _note_maintenance(self, turn: Turn[HostSpec, HostStatus]) -> None:
-        if not turn.obj.spec.maintenance:
-            return
-        left = turn.status.instances or 0
-        text = "takes nothing new and is empty" if left == 0 else (
-            f"takes nothing new; {left} instance{'s' if left > 1 else ''} left: moving running guests away is not "
-            "supported by this version. Ask each of them for a Restart (spec.power), and it starts elsewhere; one that "
-            "is stopped is taken away by itself"
-        )  # fmt: skip
-        turn.conditions.set("Maintenance", "True", "Empty" if left == 0 else "DrainUnsupported", f"{text}.")
 
     def _connected(self, view: HostView) -> str:
         facts = view.facts

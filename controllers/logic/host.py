@@ -57,6 +57,17 @@ def judge_declaration(
     )
 
 
+def advice_for_maintenance(left: int) -> tuple[str, str]:
+    """Reason and message for a host with spec.maintenance on which `left` instances are."""
+    if left == 0:
+        return "Empty", "takes nothing new and is empty."
+    return "DrainUnsupported", (
+        f"takes nothing new; {left} instance{'s' if left > 1 else ''} left: moving running guests away is not "
+        "supported by this version. Ask each of them for a Restart (spec.power), and it starts elsewhere; one that is stopped is "
+        "taken away by itself."
+    )
+
+
 def advice_for_silence(instances: int, declaration: Declaration) -> str:
     """Of a host that does not answer: what happens next, and what a person can do."""
     who = f"its {instances} instance{'s' if instances > 1 else ''} may run there and wait for it"
