@@ -63,8 +63,8 @@ def advice_for_maintenance(left: int) -> tuple[str, str]:
         return "Empty", "takes nothing new and is empty."
     return "DrainUnsupported", (
         f"takes nothing new; {left} instance{'s' if left > 1 else ''} left: moving running guests away is not "
-        "supported by this version. Ask each of them for a Restart (spec.power), and it starts elsewhere; one that is stopped is "
-        "taken away by itself."
+        "supported by this version. Ask each of them for a Restart (spec.power), and it starts elsewhere; one that is "
+        "stopped is taken away by itself."
     )
 
 
