@@ -193,6 +193,16 @@ class Run(Model):
     host: Annotated[Name | None, about("The Host it ran on. Unset: not known.")] = None
 
 
+class FailedStart(Model):
+    """A host that would not start it."""
+
+    host: Annotated[Name, about("Name of the Host that refused to define or start it.")]
+    at: Annotated[Time, about("When it last did.")]
+    times: Annotated[int, between(1, 2**31), about("How often, in this attempt to start it.")] = 1
+    until: Annotated[Time, about("Until when placement avoids this host: twice as long each time, at most an hour.")]
+    message: Annotated[Sentence | None, about("What the host said. Unset: nothing.")] = None
+
+
 class Step(Model):
     """When something was first reached, counted anew with each placement."""
 
@@ -232,6 +242,11 @@ class InstanceStatus(StatusModel):
         tuple[DetachedVolume, ...],
         atomic_list(most=32),
         about("Volumes it made whose entries are gone: they stay when it is deleted."),
+    ] = ()
+    failed_starts: Annotated[
+        tuple[FailedStart, ...],
+        map_list("host", most=16),
+        about("Hosts that would not start it, until it runs: placement avoids them for a time, also after a restart."),
     ] = ()
     run_count: Annotated[int, between(0, 2**31), about("How often it was started.")] = 0
     last_run: Annotated[Run | None, about("Its present or last run. Unset: never started.")] = None

@@ -105,6 +105,8 @@ class HostFacts:
     cpus: int
     memory: int
     cpu: CPUFacts
+    cpu_models: tuple[str, ...] = ()
+    """CPU models that it can give a guest; (): not known."""
     max_instance_cpus: int = 0
     firmware: tuple[str, ...] = ("BIOS",)
     machine_types: tuple[str, ...] = ()

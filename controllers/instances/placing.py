@@ -8,6 +8,7 @@ from controllers.instances import leaving
 from controllers.instances.identify import Marks, take_or_refuse
 from controllers.instances.work import Work
 from controllers.logic import location
+from controllers.logic.attempts import avoided
 from controllers.logic.identity import next_sequence
 from controllers.logic.instance import ended_here
 from controllers.placement.base import Decision, Refusal
@@ -181,14 +182,14 @@ async def _take_away(work: Work, copy: location.Stale) -> None:
 # ---------------------------------------------------------------- deciding
 
 
-async def decide(work: Work) -> dict[str, str]:
-    """The first placement, or another one: decided, saved, then the finalizer (W1). Answers the pools of its volumes.
-    Raises Refused with the explanation in the status."""
+async def decide(work: Work, *, but: frozenset[str] = frozenset()) -> dict[str, str]:
+    """The first placement, or another one, on none of the hosts `but`: decided, saved, then the finalizer (W1). Answers
+    the pools of its volumes. Raises Refused with the explanation in the status."""
     scheduler, fleet = work.tools.scheduler, work.tools.fleet
     _check_pin(work)
     first = not placed(work) and FINALIZER not in work.obj.finalizers and not work.spec.uuid
     last = work.status.placement.sequence if work.status.placement else 0
-    decision = scheduler.decide(work.obj, avoid=work.memory.avoid)
+    decision = scheduler.decide(work.obj, avoid=_avoided(work) | but)
     if isinstance(decision, Refusal):
         told = _explain(work, decision.explanation)
         raise _no_host(work, Refusal(reason=decision.reason, message=told.summary, explanation=told))
@@ -253,7 +254,7 @@ async def settle_before_start(work: Work) -> dict[str, str]:
     host = work.host
     if work.facts is None and freed(work):
         return await decide(work)
-    if host in work.memory.avoid and work.tools.fleet.decided_first(work.uuid):
+    if host in _avoided(work):
         if work.facts is not None:
             await work.act(Undefine())
         return await decide(work)
@@ -262,7 +263,7 @@ async def settle_before_start(work: Work) -> dict[str, str]:
         work.update(resources=_resources(work))
         work.turn.conditions.set("Scheduled", "True", "Scheduled", _summary(work))
         return {}
-    elsewhere = work.tools.scheduler.decide(work.obj, avoid=work.memory.avoid | {host})
+    elsewhere = work.tools.scheduler.decide(work.obj, avoid=_avoided(work) | {host})
     work.tools.scheduler.forget(work.obj.uid)
     if not isinstance(elsewhere, Decision):
         await leaving.leave(work)
@@ -273,23 +274,30 @@ async def settle_before_start(work: Work) -> dict[str, str]:
             work.tools.fleet.note_first_decision(work.uuid)
         await work.act(Undefine())
         work.turn.event("Moved", f"It does not fit on {host} any more: {refusal.message}")
-    work.memory.avoid |= {host}
-    return await decide(work)
+    return await decide(work, but=frozenset({host}))
+
+
+def _avoided(work: Work) -> frozenset[str]:
+    return avoided(work.status.failed_starts, work.now)
 
 
 def _no_host(work: Work, refusal: Refusal) -> Refused:
     """The scheduler wakes it when something changed that lets it in; asked again by itself ever more seldom."""
-    memory = work.memory
-    said = f" Tried before: {memory.refusal}" if memory.avoid and memory.refusal else ""
-    memory.avoid = frozenset()
-    memory.refused += 1
-    after = min(4.0 * 2.0**memory.refused, LONGEST_WAIT)
+    failed = work.status.failed_starts
+    last = max(failed, key=lambda f: f.at, default=None)
+    said = f" Tried before: {last.host}: {last.message}" if last else ""
+    work.memory.refused += 1
+    after = min(4.0 * 2.0**work.memory.refused, LONGEST_WAIT)
+    # A host that is avoided no longer is no news to anybody: it looks again by itself.
+    ends = [(f.until - work.now).total_seconds() for f in failed if f.until > work.now]
+    after = max(min(after, *ends), 1.0) if ends else after
     return Refused(refusal.reason, refusal.message + said, type_="Scheduled", after=after)
 
 
 def _summary(work: Work) -> str:
     explanation = work.status.placement.explanation if work.status.placement else None
-    return explanation.summary if explanation else f"It is placed on {work.host}."
+    won = explanation is not None and explanation.winner == work.host
+    return explanation.summary if explanation is not None and won else f"It is placed on {work.host}."
 
 
 def clearance(work: Work) -> tuple[bool, tuple[str, ...]]:

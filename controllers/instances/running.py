@@ -9,6 +9,7 @@ from controllers.engine.base import Refused
 from controllers.instances import placing, powering, starting, tending
 from controllers.instances.work import Work
 from controllers.logic import instance as logic
+from controllers.logic.attempts import avoided
 from controllers.logic.location import starting as is_starting
 from controllers.logic.runstrategy import STOPPING, Aim, active
 from drivers.base import ForceOff, Reset, Shutdown
@@ -84,7 +85,7 @@ async def _or_elsewhere(work: Work, attempt: Awaitable[None]) -> bool:
     try:
         await attempt
     except Rejected:
-        if work.host not in work.memory.avoid:
+        if work.host not in avoided(work.status.failed_starts, work.now):
             raise
         return False
     return True

@@ -11,6 +11,7 @@ from controllers.instances.identify import identity_of
 from controllers.instances.seeds import write_seed
 from controllers.instances.work import Work
 from controllers.logic import drift, hardware, records
+from controllers.logic.attempts import with_failure
 from controllers.logic.devices import SEED
 from controllers.logic.identity import platform_name
 from controllers.logic.inheritance import lineage
@@ -194,10 +195,10 @@ async def start_paused(work: Work) -> None:
 
 
 def _avoid(work: Work, error: Rejected) -> None:
-    """A first start that this host refuses is tried on another one (W3a)."""
-    if work.tools.fleet.decided_first(work.uuid) and work.status.run_count == 0:
-        work.memory.avoid |= {work.host}
-        work.memory.refusal = f"{work.host}: {error}"
+    """A first start that this host refuses is tried on another one (where W3 asks all hosts again, unless this process
+    decided it first); kept in the status, so that a restart of the operator does not forget it."""
+    if work.status.run_count == 0:
+        work.update(failed_starts=with_failure(work.status.failed_starts, work.host, work.now, str(error)))
 
 
 async def let_run(work: Work) -> None:
@@ -226,6 +227,8 @@ async def finish(work: Work) -> None:
     work.update(resources=size, host_ref=NameRef(name=facts.host))
     work.reached("Started")
     work.memory.asked_last = None
-    work.memory.avoid, work.memory.refusal, work.memory.refused = frozenset(), "", 0
+    work.memory.refused = 0
+    if work.status.failed_starts:
+        work.update(failed_starts=())
     disks = shape.disks_of(work)
     await work.act(WriteMark(compose_mark(work, disks, starting=None, runs=run, digest=facts.digest)))

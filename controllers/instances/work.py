@@ -45,10 +45,6 @@ class Memory:
     """A change of it ends the back-off."""
     quick_ends: int = 0
     not_before: datetime | None = None
-    avoid: frozenset[str] = frozenset()
-    """Hosts that refused to define or start it, while it was never started."""
-    refusal: str = ""
-    """What the last of them said."""
     refused: int = 0
     """Times in a row that no host was found."""
 

@@ -107,7 +107,8 @@ class Feed:
     def _above(self, key: Key) -> None:
         """Its sums change all the time; hosts are looked at again only when what they inherit may have changed."""
         obj = self._services.cache.get(key.kind, "", key.name)
-        look = (obj.uid, obj.generation, obj.deleting, obj.problem) if obj else None
+        cpu = getattr(obj.status, "cpu", None) if obj else None
+        look = (obj.uid, obj.generation, obj.deleting, obj.problem, cpu) if obj else None
         if self._looks.get(key) != look:
             self._looks[key] = look
             self._changed["Host"].update(dict.fromkeys(h.key for h in self._services.cache.all("Host")))

@@ -3,7 +3,7 @@
 Called by `feed` for what changed, and by `dump` for a whole API at once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +15,15 @@ from controllers.placement.core.asks import Claim, TermKey, TermWant
 from controllers.placement.core.hosts import Audience, HostRecord
 from controllers.placement.core.pools import PoolRecord
 from crds.base import NamespaceSet
+from crds.hostcluster import Uplink
 from crds.instance import InstanceSpec
 from crds.instancestatus import InstanceStatus
 from drivers.base import HostFacts
 
 InstanceObj = Obj[InstanceSpec, InstanceStatus]
 ANYBODY = Audience()
+TAGGED: Mapping[str, tuple[bool, ...]] = {"Bridge": (False,), "Simulated": (False, True)}
+"""By uplink type: whether it carries untagged networks, VLANs, or both."""
 PREFERRED = 50
 """Weight of a preferred term that gives none."""
 
@@ -44,7 +47,7 @@ def host_record(
         disabled=f"disabled: {disabled}" if disabled else "",
         dedicated=_dedicated(host, above.above),
         pools=pools,
-        networks=frozenset(u.name for u in (*host.spec.uplinks, *(cluster.spec.uplinks if cluster else ()))),
+        networks=reached(host.spec.uplinks, cluster.spec.uplinks if cluster else ()),
     )
     if facts is None or cluster is None:
         return record
@@ -55,6 +58,8 @@ def host_record(
         architecture=facts.architecture,
         firmware=frozenset(facts.firmware),
         machine_types=frozenset(facts.machine_types),
+        cpu_features=frozenset(facts.cpu.features),
+        cpu=why_other_cpu(facts, cluster),
         cpus=capacity.cpu_limit,
         memory=capacity.memory_limit,
         foreign_cpus=capacity.foreign_cpus,
@@ -63,6 +68,27 @@ def host_record(
         max_instances=cluster.spec.limits.instances or 0,
         policy=cluster.spec.placement.policy,
     )
+
+
+def reached(own: Iterable[Uplink], above: Iterable[Uplink]) -> frozenset[tuple[str, bool]]:
+    """(physical network, whether by VLAN) by uplinks that are honoured (logic/uplinks.py); a Host's entry of
+    a name wins over its cluster's."""
+    by_name = {uplink.name: uplink for uplink in (*above, *own)}
+    return frozenset((name, tagged) for name, uplink in by_name.items() for tagged in TAGGED.get(uplink.type, ()))
+
+
+def why_other_cpu(facts: HostFacts, cluster: Obj[Any, Any]) -> str:
+    """Why the host cannot give guests the CPU of its HostCluster; "" when it can, or when that is not known. What an
+    instance had before does not matter: its CPU is chosen anew at each cold start."""
+    spec, known = cluster.spec.cpu, cluster.status.cpu
+    if spec.mode == "Named" and spec.model and facts.cpu_models and spec.model not in facts.cpu_models:
+        return f"cannot give the CPU model {spec.model} (spec.cpu of HostCluster {cluster.name})"
+    if spec.mode == "Baseline" and known is not None and known.mode == "Baseline" and facts.cpu.features:
+        lacking = sorted(set(known.features) - set(facts.cpu.features))
+        if lacking:
+            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+            return f"lacks CPU features {', '.join(lacking[:5])}{more} of HostCluster {cluster.name} (status.cpu)"
+    return ""
 
 
 def why_down(host: Obj[Any, Any], view: HostView | None) -> str:

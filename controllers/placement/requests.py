@@ -61,7 +61,7 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Ask:
         selector=frozenset(selector.items()),
         volumes=tuple(wants),
         bound=tuple(sorted(bound.items())),
-        networks=tuple(sorted(_networks(cache, instance).items())),
+        networks=tuple(sorted(_networks(cache, instance))),
     )
     last = status.placement.host if status.placement else None
     return Ask(
@@ -122,17 +122,18 @@ def _want(cache: Cache, instance: InstanceObj, entry: Any, tags: frozenset[str])
                 f"spec.volumes[{entry.name}].managed.volumeTypeRef: VolumeType {managed.volume_type_ref.name} does not "
                 "exist.",
             )
-    size, image = managed.size or 0, ""
+    size, image, image_format = managed.size or 0, "", ""
     if managed.template_ref:
         template = template_of(cache, instance, managed.template_ref, f"spec.volumes[{entry.name}].managed.templateRef")
         size = max(size, template.status.virtual_size or 0, template.spec.minimum_size or 0)
-        image = f"{template.namespace}/{template.name}"
+        image, image_format = f"{template.namespace}/{template.name}", template.spec.format or ""
     return VolumeWant(
         entry=entry.name,
         size=size,
         tags=tags | (frozenset(vtype.spec.storage_tags) if vtype else frozenset[str]()),
         pool=managed.storage_pool_ref.name if managed.storage_pool_ref else "",
         provisioning=vtype.spec.provisioning or "" if vtype else "",
+        format=image_format,
         template=image,
     )
 
@@ -163,9 +164,9 @@ def _templates(cache: Cache, instance: InstanceObj) -> TemplateSpec | None:
     return None
 
 
-def _networks(cache: Cache, instance: InstanceObj) -> dict[str, str]:
-    """NIC entry → physical network that a host must reach; nothing for simulated ones."""
-    found: dict[str, str] = {}
+def _networks(cache: Cache, instance: InstanceObj) -> list[tuple[str, str, int]]:
+    """(NIC entry, physical network, VLAN or 0) that a host must reach; nothing for simulated ones."""
+    found: list[tuple[str, str, int]] = []
     for nic in instance.spec.networks:
         namespace = nic.network_ref.namespace or instance.namespace
         network = cache.get("Network", namespace, nic.network_ref.name)
@@ -177,5 +178,5 @@ def _networks(cache: Cache, instance: InstanceObj) -> dict[str, str]:
                 f"not visible to namespace {instance.namespace}.",
             )
         if network.spec.physical:
-            found[nic.name] = network.spec.physical.network
+            found.append((nic.name, network.spec.physical.network, network.spec.physical.vlan or 0))
     return found

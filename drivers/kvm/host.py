@@ -86,6 +86,7 @@ class HostReader:
             cpus=info[2],
             memory=total * 1024,
             cpu=able.cpu,
+            cpu_models=tuple(sorted({*able.usable_models, able.cpu.model})),
             max_instance_cpus=able.max_cpus,
             firmware=("BIOS", "UEFI") if able.uefi else ("BIOS",),
             machine_types=able.machines,

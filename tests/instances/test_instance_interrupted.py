@@ -37,6 +37,33 @@ async def test_a_host_that_refuses_the_first_start_is_avoided(cloud: Cloud) -> N
     await cloud.ready()
 
 
+async def test_hosts_that_refuse_are_told_and_avoided_after_a_restart_too_until_it_runs(cloud: Cloud) -> None:
+    order = cloud.faults.fail(None, call="Define", error=Invalid, text="no such thing here")
+    uuid = await cloud.make()
+    names = ["node-1", "node-2"]
+
+    async def failed() -> dict[str, int]:
+        listed = (await cloud.status()).get("failedStarts", ())
+        assert all("no such thing here" in f["message"] and f["until"] > f["at"] for f in listed)
+        return {f["host"]: f["times"] for f in listed}
+
+    async def both() -> bool:
+        return sorted(await failed()) == names
+
+    await until(both, 60.0, what="both hosts refused")
+    await cloud.operator_stops()
+    before = await failed()
+    await cloud.operator_starts()
+    cloud.faults.release(order)
+    assert {host: times for host, times in (await failed()).items() if host in before} == before
+    await cloud.until_runs(uuid, 120.0)
+    await until(lambda: _forgotten(cloud), 30.0, what="forgotten once it runs")
+
+
+async def _forgotten(cloud: Cloud) -> bool:
+    return not (await cloud.status()).get("failedStarts")
+
+
 async def test_an_operator_that_is_stopped_again_and_again_ends_at_the_same(cloud: Cloud) -> None:
     await cloud.operator_stops()
     uuid = await cloud.make(volumes=[ROOT], networks=[nic()])

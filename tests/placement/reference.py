@@ -62,8 +62,9 @@ def reason(world: World, host: HostRecord, ask: Ask) -> str:
         ("OtherArchitecture", shape.architecture not in ("", host.architecture)),
         ("NoFirmware", shape.firmware not in host.firmware),
         ("OtherHardware", _other_hardware(host, ask)),
+        ("OtherCPU", host.cpu != ""),
         ("HostSelector", any(host.labels.get(key) != value for key, value in shape.selector)),
-        ("NoUplink", any(network not in host.networks for _, network in shape.networks)),
+        ("NoUplink", any((network, vlan > 0) not in host.networks for _, network, vlan in shape.networks)),
         ("VolumeElsewhere", any(pool not in host.pools for _, pool in shape.bound)),
         ("GuestTooLarge", host.max_guest_cpus > 0 and shape.cpus > host.max_guest_cpus),
         ("NoStoragePool", pick(world, host, ask) is None),
@@ -145,6 +146,7 @@ def _takes(pool: PoolRecord, want: VolumeWant, free: int) -> bool:
         and not pool.closed
         and want.tags <= pool.tags
         and thin_at_all
+        and (want.format in ("", "Raw") or pool.type != "XenSR")
         and want.size <= free
     )
 

@@ -48,7 +48,7 @@ class Both:
         r = self.random
         capacity = r.choice((0, 50 * GI, 400 * GI))
         pool = PoolRecord(
-            name=name, type=r.choice(("NFS", "NFS", "ISCSI")), tags=frozenset(r.sample(("ssd", "raid"), r.randint(0, 2))),
+            name=name, type=r.choice(("NFS", "NFS", "ISCSI", "XenSR")), tags=frozenset(r.sample(("ssd", "raid"), r.randint(0, 2))),
             free=r.choice((0, 5 * GI, 40 * GI, 300 * GI)), capacity=capacity,
             closed="is closed" if self.often(self.odd) else "",
             templates=frozenset({"debian"}) if self.often(0.3) else frozenset(),
@@ -76,7 +76,8 @@ class Both:
             cpus=r.choice((0, 4, 8, 16)), memory=r.choice((0, 8, 16, 64)) * GI,
             foreign_cpus=r.choice((0, 0, 3)), foreign_memory=r.choice((0, 0, 7)) * GI,
             max_guest_cpus=r.choice((0, 0, 3)), max_instances=r.choice((0, 0, 2)),
-            pools=frozenset(r.sample(pools, r.randint(0, 4))), networks=frozenset(r.sample(("lan", "dmz"), r.randint(1, 2))),
+            pools=frozenset(r.sample(pools, r.randint(0, 4))), cpu="cannot give the CPU model" if self.often(odd / 2) else "",
+            networks=frozenset(r.sample((("lan", False), ("lan", True), ("dmz", False)), r.randint(1, 3))),
             policy=r.choice(("Balanced", "Packed", "Spread")),
         )  # fmt: skip
         self.world.put(host)
@@ -103,7 +104,7 @@ class Both:
             selector=frozenset({("gpu", "true")}) if self.often(0.15) else frozenset(),
             volumes=tuple(self._volume(n) for n in range(r.choice((0, 0, 0, 1, 2)))),
             bound=(("data", f"pool-{r.randint(0, 4)}"),) if self.often(0.15) else (),
-            networks=(("eth", r.choice(("lan", "dmz"))),) if self.often(0.3) else (),
+            networks=(("eth", *r.choice((("lan", 0), ("lan", 7), ("dmz", 0)))),) if self.often(0.3) else (),
         )  # fmt: skip
         return Ask(
             uid=f"u{self.serial}" if self.often(0.8) or not self.world.claims else r.choice(sorted(self.world.claims)),
@@ -126,7 +127,7 @@ class Both:
         return VolumeWant(
             entry=f"v{n}", size=r.choice((1, 4, 30)) * GI, tags=frozenset({"ssd"}) if self.often(0.2) else frozenset(),
             pool=f"pool-{r.randint(0, 3)}" if self.often(0.1) else "", provisioning=r.choice(("", "Thin", "Thick")),
-            template="debian" if self.often(0.5) else "",
+            template="debian" if self.often(0.5) else "", format=r.choice(("", "", "QCOW2", "Raw")),
         )  # fmt: skip
 
     def _term(self, namespace: str) -> TermWant:

@@ -17,6 +17,8 @@ class VolumeWant:
     """Asked for by name; "": any."""
     provisioning: str = ""
     """Thin or Thick; "": any."""
+    format: str = ""
+    """Of the image that it is made from; "": any."""
     template: str = ""
     """Identity of the image it is made from; a pool that has a copy is better."""
 
@@ -44,8 +46,8 @@ class Shape:
     volumes: tuple[VolumeWant, ...] = ()
     bound: tuple[tuple[str, str], ...] = ()
     """(Volume entry, pool), for volumes that lie somewhere already."""
-    networks: tuple[tuple[str, str], ...] = ()
-    """(NIC entry, physical network)."""
+    networks: tuple[tuple[str, str, int], ...] = ()
+    """(NIC entry, physical network, VLAN; 0: untagged)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,10 @@ def _hardware(view: View, rows: Rows) -> Bools:
     return blocked
 
 
+def _cpu_model(view: View, rows: Rows) -> Bools:
+    return view.hosts.other_cpu[rows]
+
+
 def _selector(view: View, rows: Rows) -> Bools:
     blocked = np.zeros(len(rows), np.bool_)
     for key, value in view.shape.selector:
@@ -112,7 +116,7 @@ def _selector(view: View, rows: Rows) -> Bools:
 
 
 def _networks(view: View, rows: Rows) -> Bools:
-    wanted = frozenset(network for _, network in view.shape.networks)
+    wanted = frozenset((network, vlan != 0) for _, network, vlan in view.shape.networks)
     if not wanted:
         return np.zeros(len(rows), np.bool_)
     values = view.hosts.values["networks"]
@@ -168,8 +172,12 @@ def _tell_selector(view: View, row: int) -> str:
 
 def _tell_networks(view: View, row: int) -> str:
     known = view.hosts.records[row].networks
-    entry, network = min(pair for pair in view.shape.networks if pair[1] not in known)
-    return f"has no uplink to physical network {network} (networks[{entry}])"
+    entry, network, vlan = min(wanted for wanted in view.shape.networks if (wanted[1], wanted[2] != 0) not in known)
+    if (network, vlan == 0) not in known:
+        return f"has no uplink to physical network {network} (networks[{entry}])"
+    if vlan:
+        return f"reaches physical network {network} untagged only, networks[{entry}] has VLAN {vlan}"
+    return f"reaches physical network {network} by VLAN only, networks[{entry}] is untagged"
 
 
 def _tell_bound(view: View, row: int) -> str:
@@ -224,6 +232,7 @@ SHAPE: tuple[Filter, ...] = (
     ),
     Filter("NoFirmware", _firmware, lambda v, r: f"has no {v.shape.firmware} firmware"),
     Filter("OtherHardware", _hardware, _tell_hardware),
+    Filter("OtherCPU", _cpu_model, lambda v, r: v.hosts.records[r].cpu),
     Filter("HostSelector", _selector, _tell_selector),
     Filter("NoUplink", _networks, _tell_networks),
     Filter("VolumeElsewhere", _bound, _tell_bound),

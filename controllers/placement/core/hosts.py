@@ -74,8 +74,10 @@ class HostRecord:
     """0: no bound."""
     pools: frozenset[str] = frozenset()
     """Names of the StoragePools connected on it."""
-    networks: frozenset[str] = frozenset()
-    """Physical networks that its uplinks reach."""
+    cpu: str = ""
+    """Why it cannot give guests the CPU of its HostCluster ("cannot give the CPU model …"); "" when it can."""
+    networks: frozenset[tuple[str, bool]] = frozenset()
+    """Physical networks that its uplinks reach, untagged (False) or by VLAN (True)."""
     policy: str = "Balanced"
 
 
@@ -127,7 +129,7 @@ POLICIES = ("Balanced", "Packed", "Spread")
 _IDS = ("zone", "pod", "cluster", "hypervisor", "architecture", "firmware", "machines", "features", "audience",
         "networks", "reach")  # fmt: skip
 _TOPOLOGY = {"HostCluster": "cluster", "HostPod": "pod", "Zone": "zone"}
-_FLAGS = ("alive", "closed", "down", "disabled")
+_FLAGS = ("alive", "closed", "down", "disabled", "other_cpu")
 _AMOUNTS = ("cpus", "memory", "free_cpus", "free_memory", "guest_cpus", "instances", "most_instances", "starting")
 
 
@@ -149,6 +151,7 @@ class Hosts:
     closed: Bools
     down: Bools
     disabled: Bools
+    other_cpu: Bools
     policy: NDArray[np.uint8]
     cpus: NDArray[np.int64]
     memory: NDArray[np.int64]
@@ -304,7 +307,7 @@ class Hosts:
             self._regrouped += 1
         self.alive[row] = True
         self.closed[row], self.down[row] = bool(record.closed), bool(record.down)
-        self.disabled[row] = bool(record.disabled)
+        self.disabled[row], self.other_cpu[row] = bool(record.disabled), bool(record.cpu)
         self.policy[row] = POLICIES.index(record.policy)
         self.guest_cpus[row] = record.max_guest_cpus or np.iinfo(np.int64).max
         self.most_instances[row] = record.max_instances or np.iinfo(np.int64).max

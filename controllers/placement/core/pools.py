@@ -13,6 +13,10 @@ from controllers.placement.core.asks import Shape, VolumeWant
 from controllers.placement.core.hosts import Hosts, Log
 from crds.base import shorten_quantity
 
+FORMATS: Mapping[str, frozenset[str]] = {
+    "VSphereDatastore": frozenset({"VMDK"}), "XenSR": frozenset({"Raw"}),
+}  # fmt: skip
+"""Formats of images that a kind of storage takes, where it takes some only; the others convert what comes."""
 STEPS = 32
 CACHED, FREE, WASTED = 0.5, 0.3, 0.2
 """Parts of a pool's score for one volume: the template is there already; room; no tag that nobody asked for."""
@@ -101,6 +105,9 @@ def why_not(want: VolumeWant, pool: PoolRecord, free: int) -> str:
         return f"{pool.name} lacks tags {', '.join(sorted(want.tags - pool.tags))}"
     if want.provisioning == "Thin" and pool.type in NO_THIN:
         return f"{pool.name} has no thin volumes"
+    if want.format and want.format not in FORMATS.get(pool.type, (want.format,)):
+        takes = ", ".join(sorted(FORMATS[pool.type]))
+        return f"{pool.name} takes images of format {takes}, the template is {want.format}"
     if want.size > free:
         return f"{pool.name} has {shorten_quantity(free)} of the {shorten_quantity(want.size)} needed"
     return ""
