@@ -306,10 +306,10 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
             changes |= _inventory(facts, obj.status.machine_id)
             above = cluster or lineage(self._cache, obj).cluster
             if above is not None:
+                busy = self._fleet.busy_cpus(obj.name)
                 capacity = host_capacity(
-                    facts, obj.spec, above.spec.overcommit, above.spec.limits, given,
-                    busy_cpus=self._fleet.busy_cpus(obj.name),
-                ).shown()  # fmt: skip
+                    facts, obj.spec, above.spec.overcommit, above.spec.limits, given, busy_cpus=busy or 0.0
+                ).shown(obj.status.capacity if busy is None else None)
                 changes |= {"capacity": capacity, "summary": summarise(capacity)}
         if view is not None and view.instances is not None:
             found = sort_out(view.instances, self._services.installations, self._cache)

@@ -12,7 +12,7 @@ from controllers.fleet.base import Fleet
 from controllers.fleet.unasked import unasked
 from controllers.logic import addresses
 from crds.base import ADOPT
-from crds.networkaddress import AddressUser, InstanceClaim, NetworkAddressSpec, NetworkAddressStatus
+from crds.networkaddress import CLAIMED, AddressUser, InstanceClaim, NetworkAddressSpec, NetworkAddressStatus
 
 AddressObj = Obj[NetworkAddressSpec, NetworkAddressStatus]
 ORPHAN_AGAIN = 30.0
@@ -52,7 +52,8 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
                 await self._services.api.delete("NetworkAddress", obj.namespace, obj.name, obj.uid)
                 return None
         await turn.ensure_finalizer()
-        turn.status = NetworkAddressStatus(used_by=user)
+        # Of a claim the spec says whose it is, and its status is from its creation on what it is to be.
+        turn.status = NetworkAddressStatus(used_by=None if obj.spec.claim.instance else user)
         if orphan is not None:
             turn.conditions.set("Ready", "True", "HeldByOrphan", f"{orphan} It stays taken until then.")
             return Again(ORPHAN_AGAIN)
@@ -159,14 +160,14 @@ def user_of(cache: Cache, obj: AddressObj) -> AddressUser | None:
 
 def _said(obj: AddressObj, user: AddressUser | None) -> tuple[str, str]:
     """Reason and message of Ready."""
+    reserved = obj.spec.claim.reserved
+    if reserved is None:
+        return CLAIMED
     if user is not None:
         return (
             "InUse",
             f"{obj.spec.address} is used by Instance {user.namespace}/{user.name} on its NIC {user.interface}.",
         )
-    reserved = obj.spec.claim.reserved
-    if reserved is None:
-        return "Claimed", f"{obj.spec.address} is taken."
     whom = f"Instance {reserved.namespace}/{reserved.name}" if reserved.name else f"namespace {reserved.namespace}"
     return "Reserved", f"{obj.spec.address} is kept for {whom}."
 

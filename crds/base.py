@@ -368,6 +368,9 @@ class Kind:
     columns: tuple[Column, ...]
     #: Rules at the root, where metadata.name can be read.
     rules: tuple[Rule, ...] = ()
+    #: Reason and message of Ready=True that every object of the kind has from its creation on, because existing is all
+    #: that is asked of it; None: Ready is Unknown, Pending until it was looked at.
+    from_creation: tuple[str, str] | None = None
 
     @property
     def crd_name(self) -> str:

@@ -10,7 +10,7 @@ from crds.instance import InstanceSpec
 from crds.instancestatus import InstanceStatus
 from crds.instancetype import InstanceTypeSpec, InstanceTypeStatus
 from crds.network import NetworkSpec, NetworkStatus
-from crds.networkaddress import NetworkAddressSpec, NetworkAddressStatus
+from crds.networkaddress import CLAIMED, NetworkAddressSpec, NetworkAddressStatus
 from crds.region import RegionSpec, RegionStatus
 from crds.snapshot import SnapshotSpec, SnapshotStatus
 from crds.storagepool import StoragePoolSpec, StoragePoolStatus
@@ -86,8 +86,10 @@ def _kind(
     columns: tuple[Column, ...],
     *rules: Rule,
     namespaced: bool = False,
+    from_creation: tuple[str, str] | None = None,
 ) -> Kind:
-    return Kind(kind, plural, kind.lower(), short, namespaced, models[0], models[1], description, columns, rules)
+    names = kind, plural, kind.lower(), short
+    return Kind(*names, namespaced, models[0], models[1], description, columns, rules, from_creation)
 
 
 _ALL = (
@@ -284,10 +286,12 @@ _ALL = (
             Column("Network", ".spec.networkRef.name"),
             Column("Address", ".spec.address"),
             Column("Claim", ".spec.claim.type"),
-            Column("Instance", ".status.usedBy.name"),
+            Column("Instance", ".spec.claim.instance.name"),
+            Column("Used by", ".status.usedBy.name"),
         ),
         _ADDRESS_NAME,
         namespaced=True,
+        from_creation=CLAIMED,
     ),
     _kind(
         "Instance",

@@ -8,6 +8,9 @@ from typing import Annotated, ClassVar, Literal
 from crds.base import Model, NameRef, StatusModel
 from crds.fields import Address, Label, Name, ShortLabel, Uuid, about, immutable
 
+CLAIMED = ("Claimed", "The address is taken: this object is the claim.")
+"""Reason and message of Ready, true of every NetworkAddress from its creation on, so that a claim costs one write."""
+
 
 class InstanceClaim(Model):
     """One NIC of one instance."""
@@ -65,4 +68,7 @@ class AddressUser(Model):
 class NetworkAddressStatus(StatusModel):
     """What is known of the claim."""
 
-    used_by: Annotated[AddressUser | None, about("The NIC that has the address now. Unset: none.")] = None
+    used_by: Annotated[
+        AddressUser | None,
+        about("The NIC that uses the reserved address now. Unset: none, or spec.claim.instance names it."),
+    ] = None

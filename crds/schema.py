@@ -227,7 +227,7 @@ def root_schema(kind: Kind) -> Schema:
     spec["description"] = "What is asked for."
     status = structural(kind.status, status=True)
     status["description"] = "What is known; written by the operator alone, and rebuilt by it when lost."
-    status["default"] = PENDING
+    status["default"] = first_status(kind)
     root: Schema = {
         "type": "object",
         "description": kind.description,
@@ -246,6 +246,15 @@ def root_schema(kind: Kind) -> Schema:
     if kind.rules:
         root[RULES] = [rule.as_schema() for rule in kind.rules]
     return root
+
+
+def first_status(kind: Kind) -> Schema:
+    """What a new object shows until its status is written."""
+    if kind.from_creation is None:
+        return PENDING
+    reason, message = kind.from_creation
+    said = {"status": "True", "reason": reason, "message": message, "observedGeneration": 1}
+    return {"conditions": [PENDING["conditions"][0] | said]}
 
 
 def _column(column: Column) -> Schema:

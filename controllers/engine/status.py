@@ -14,6 +14,8 @@ from controllers.engine.intake import Intake
 from crds.base import API_VERSION, FINALIZER, Kind, StatusModel
 from crds.bounds import within
 
+_BARE = {"observedGeneration", "conditions"}
+
 
 def compose(status: StatusModel, conditions: Iterable[Mapping[str, Any]], generation: int) -> dict[str, Any]:
     """The whole status as it goes to the API: the kind's fields, our conditions, the generation it speaks of. Cut to
@@ -26,7 +28,7 @@ def compose(status: StatusModel, conditions: Iterable[Mapping[str, Any]], genera
 
 def same(kind: Kind, composed: Mapping[str, Any], obj: Obj[Any, Any]) -> bool:
     """Whether the API has that status already, by value: quantities, times, defaults and key order do not matter."""
-    if composed == obj.raw_status:
+    if composed == obj.raw_status or _said_from_creation(kind, composed, obj):
         return True
     if _told(composed) != _told(obj.raw_status):
         return False  # Most that differ differ here, and the long way costs as much as composing it.
@@ -36,6 +38,15 @@ def same(kind: Kind, composed: Mapping[str, Any], obj: Obj[Any, Any]) -> bool:
     except pydantic.ValidationError:
         return False  # The API server says what is wrong with it.
     return _comparable(canonical) == _comparable(has.to_yaml())
+
+
+def _said_from_creation(kind: Kind, composed: Mapping[str, Any], obj: Obj[Any, Any]) -> bool:
+    """Whether the schema's default, which is still the status, says it all: a claim costs one write."""
+    if kind.from_creation is None or "observedGeneration" in obj.raw_status or composed.keys() != _BARE:
+        return False
+    said = {c["type"]: (c["status"], c["reason"], c["message"]) for c in composed["conditions"]}
+    ready, synced = said.pop("Ready", None), said.pop("Synced", None)
+    return not said and ready == ("True", *kind.from_creation) and synced is not None and synced[0] == "True"
 
 
 def _told(status: Mapping[str, Any]) -> object:

@@ -1,7 +1,7 @@
 """Who is reconciled when: turns what the cache noticed, and what kinds and the fleet ask for, into queue entries."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from controllers.engine.base import Key, Reconciler
@@ -10,6 +10,8 @@ from controllers.engine.queue import Priority, WorkQueue
 
 _COALESCE = 0.1
 _MOST_PLANS = 10_000
+_AT_FULL_RATE = 50
+"""Parents whose children change all the time that are still summed up in each interval."""
 _BY_REASON = {
     Why.CHANGED: Priority.CHANGE,
     Why.STATUS: Priority.RESYNC,
@@ -24,12 +26,19 @@ class Wakes:
 
     cache: ObjectCache
 
-    def __init__(self, queue: WorkQueue, reconcilers: Mapping[str, Reconciler[Any, Any]], roll_up: float) -> None:
-        self._queue = queue
+    def __init__(
+        self,
+        queue: WorkQueue,
+        reconcilers: Mapping[str, Reconciler[Any, Any]],
+        roll_up: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue, self._clock = queue, clock
         self._reconcilers = reconcilers
         self._roll_up = roll_up
         self._open = False
         self._summed_up: dict[Key, float] = {}
+        self._counted, self._busy = 0.0, 0
 
     def open(self) -> None:
         self._open = True
@@ -41,14 +50,21 @@ class Wakes:
         if why is not Why.CHILD:
             self.enqueue(key, 0.0, _BY_REASON[why])
             return
-        now = time.monotonic()
+        now = self._clock()
         if len(self._summed_up) > _MOST_PLANS:
             self._summed_up = {key: planned for key, planned in self._summed_up.items() if planned > now}
         planned = self._summed_up.get(key, 0.0)
         if planned <= now:
             # The first after a quiet time goes soon; those that follow are one more, when the interval is over.
-            planned = self._summed_up[key] = max(now + _COALESCE, planned + self._roll_up)
+            planned = self._summed_up[key] = max(now + _COALESCE, planned + self._roll_up * self._stretch(now))
         self.enqueue(key, planned - now, Priority.EVENT)
+
+    def _stretch(self, now: float) -> float:
+        """Of the interval: beyond some parents at a time, all of them together are summed up as often as those."""
+        if now - self._counted > 1.0:
+            self._counted = now
+            self._busy = sum(1 for planned in self._summed_up.values() if planned > now - self._roll_up)
+        return max(1.0, self._busy / _AT_FULL_RATE)
 
     def enqueue(self, key: Key, after: float, priority: Priority) -> None:
         if self._open and key.kind in self._reconcilers:

@@ -62,6 +62,9 @@ class Fleet(Protocol):
 
     def view(self, host: str) -> HostView | None: ...
 
+    def link(self, host: str) -> Link | None:
+        """Of `view` the link alone, for those who ask about every host of a zone."""
+
     def subscribe(self, told: Callable[[str], None]) -> None:
         """Be told every host whose link or facts changed, by a call that must be quick and raise nothing."""
 

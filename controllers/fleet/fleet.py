@@ -21,6 +21,7 @@ from controllers import metrics
 from controllers.engine.base import Hung, Key, NotLeader, Obj, Paused, Services
 from controllers.fleet.base import Clearance, HostView, Link
 from controllers.fleet.contacts import Contacts
+from controllers.fleet.members import Members
 from controllers.fleet.rounds import Rounds
 from controllers.fleet.session import CALL_TIMEOUT, HostPlan, HostSession
 from controllers.logic import inheritance
@@ -69,6 +70,7 @@ class LiveFleet:
         self._fresh: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._told: list[Callable[[str], None]] = []
+        self._members = Members(services.cache)
 
     # ------------------------------------------------------------ what the Host kind asks
 
@@ -122,9 +124,10 @@ class LiveFleet:
         session = self._sessions.get(host)
         return session.hung() if session else []
 
-    def busy_cpus(self, host: str) -> float:
+    def busy_cpus(self, host: str) -> float | None:
+        """None until the host was observed twice by this process."""
         session = self._sessions.get(host)
-        return session.busy_cpus if session else 0.0
+        return session.busy_cpus if session else None
 
     async def start(self) -> None:
         """Keep the records of contacts. Sessions begin as the Host kind asks for them."""
@@ -144,6 +147,13 @@ class LiveFleet:
     def view(self, host: str) -> HostView | None:
         session = self._sessions.get(host)
         return session.view() if session else self._refused.get(host)
+
+    def link(self, host: str) -> Link | None:
+        session = self._sessions.get(host)
+        if session is not None:
+            return session.link
+        refused = self._refused.get(host)
+        return refused.link if refused else None
 
     def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
         return self.book.of(uuid)
@@ -220,7 +230,7 @@ class LiveFleet:
         self.book.sign(uuid, time.monotonic())
 
     def hosts_in_zone(self, zone: str) -> Iterable[str]:
-        return [host.name for host in inheritance.hosts_of_zone(self.services.cache, zone)]
+        return self._members.of(zone)
 
     # ------------------------------------------------------------ what sessions and rounds tell
 

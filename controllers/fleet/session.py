@@ -97,8 +97,8 @@ class HostSession:
         self._facts_at = 0.0
         self._broken_by = ""
         """Why we gave the present connection up ourselves."""
-        self.busy_cpus = 0.0
-        """CPUs busy on the average between the last two observations of the host."""
+        self.busy_cpus: float | None = None
+        """CPUs busy on the average between the last two observations of the host; None before the second."""
         self._view = HostView(host=host, link=Link.CONNECTING, since=seat.services.now(), last_contact=None, facts=None)
         self._task = asyncio.get_running_loop().create_task(
             self._live(), name=f"host {host}", context=contextvars.Context()
@@ -123,6 +123,10 @@ class HostSession:
     @property
     def up(self) -> bool:
         return self._view.link is Link.UP
+
+    @property
+    def link(self) -> Link:
+        return self._view.link
 
     def view(self) -> HostView:
         return replace(self._view, instances=self._seat.book.instances(self.host) if self.up else None)

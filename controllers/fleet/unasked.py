@@ -10,7 +10,12 @@ from controllers.fleet.base import Fleet, Link
 def unasked(cache: Cache, fleet: Fleet, zone: str) -> bool:
     """A host that is on record as Ready and has no session yet, or one that is being opened for the first time."""
     for name in fleet.hosts_in_zone(zone):
-        view, host = fleet.view(name), cache.get("Host", "", name)
-        if view.link is Link.CONNECTING if view else bool(host and host.is_true("Ready")):
+        link = fleet.link(name)
+        if link is Link.CONNECTING or (link is None and _on_record(cache, name)):
             return True
     return False
+
+
+def _on_record(cache: Cache, name: str) -> bool:
+    host = cache.get("Host", "", name)
+    return host is not None and host.is_true("Ready")

@@ -55,8 +55,14 @@ class HostCapacity:
     def memory_taken(self) -> int:
         return self.memory.allocated + self.foreign_memory
 
-    def shown(self) -> Capacity:
-        return Capacity(cpus=self.cpus, memory=self.memory)
+    def shown(self, first_look: Capacity | None = None) -> Capacity:
+        """`first_look`: what is on record, when the host was observed only once by this process: its used amounts
+        stand until the second time. An average needs two looks, and a restart shall not write each host anew."""
+        cpus, memory = self.cpus, self.memory
+        if first_look is not None and first_look.cpus is not None and first_look.memory is not None:
+            cpus = cpus.model_copy(update={"used": min(first_look.cpus.used, cpus.total)})
+            memory = memory.model_copy(update={"used": min(first_look.memory.used, memory.total)})
+        return Capacity(cpus=cpus, memory=memory)
 
 
 def counts(instance: InstanceObj) -> bool:

