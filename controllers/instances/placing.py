@@ -185,6 +185,16 @@ async def _take_away(work: Work, copy: location.Stale) -> None:
 async def decide(work: Work, *, but: frozenset[str] = frozenset()) -> dict[str, str]:
     """The first placement, or another one, on none of the hosts `but`: decided, saved, then the finalizer (W1). Answers
     the pools of its volumes. Raises Refused with the explanation in the status."""
+    decision = await choose(work, but)
+    await work.turn.give_way()
+    await work.turn.ensure_finalizer()
+    work.facts, work.seen = None, True
+    work.turn.event("Scheduled", decision.explanation.summary)
+    return dict(decision.pools)
+
+
+async def choose(work: Work, but: frozenset[str] = frozenset()) -> Decision:
+    """The first half of `decide`, and all of it that makes a placement: decided and saved."""
     scheduler, fleet = work.tools.scheduler, work.tools.fleet
     _check_pin(work)
     first = not placed(work) and FINALIZER not in work.obj.finalizers and not work.spec.uuid
@@ -205,11 +215,7 @@ async def decide(work: Work, *, but: frozenset[str] = frozenset()) -> dict[str, 
         raise
     if first:
         fleet.note_first_decision(work.uuid)
-    await work.turn.give_way()
-    await work.turn.ensure_finalizer()
-    work.facts, work.seen = None, True
-    work.turn.event("Scheduled", decision.explanation.summary)
-    return dict(decision.pools)
+    return decision
 
 
 def _check_pin(work: Work) -> None:

@@ -52,9 +52,11 @@ def write_all(folder: Path, url: str, admin: Path, operator: Path) -> None:
         groups=("system:serviceaccounts", f"system:serviceaccounts:{OPERATOR_NAMESPACE}"),
     )
     manager = _signed(authority, "system:kube-controller-manager")
+    scheduler = _signed(authority, "system:kube-scheduler")
     _write(admin, _kubeconfig(url, authority, administrator))
     _write(operator, _kubeconfig(url, authority, account))
     _write(folder / "controller-manager.kubeconfig", _kubeconfig(url, authority, manager))
+    _write(folder / "scheduler.kubeconfig", _kubeconfig(url, authority, scheduler))
     _write(folder / "ca.crt", authority.certificate_pem())
     _write(folder / "admin.crt", administrator.certificate_pem())
     _write(folder / "admin.key", administrator.key_pem())

@@ -124,9 +124,9 @@ _VERSION = re.compile(rb'"resourceVersion":"([0-9]+)"')
 
 
 @asynccontextmanager
-async def watching(api: Bare, collection: str) -> AsyncIterator[Watched]:
-    """One watch from now on, opened again where it was when the server ends it."""
-    watched = Watched()
+async def watching(api: Bare, collection: str, watched: Watched | None = None) -> AsyncIterator[Watched]:
+    """One watch from now on, opened again where it was when the server ends it. What it shows goes to `watched`."""
+    watched = watched or Watched()
     version = (await api.ask("GET", f"{collection}?limit=1"))["metadata"]["resourceVersion"].encode()
 
     async def follow() -> None:
