@@ -9,7 +9,6 @@ from typing import Any
 
 from controllers.engine.base import Again, Cache, Key, NotYet, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
-from controllers.fleet.unasked import unasked
 from controllers.logic import addresses
 from crds.base import ADOPT
 from crds.networkaddress import CLAIMED, AddressUser, InstanceClaim, NetworkAddressSpec, NetworkAddressStatus
@@ -102,7 +101,7 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         network = self._services.cache.get("Network", obj.namespace, obj.spec.network_ref.name)
         if claim is None or claim.uuid is None or network is None or self._is_there(claim):
             return None
-        if unasked(self._services.cache, self._fleet, network.spec.zone_ref.name):
+        if self._fleet.unasked(network.spec.zone_ref.name):
             raise NotYet(1.0)
         for host, facts in self._fleet.sightings(claim.uuid).items():
             if facts.mark is not None and facts.mark.uid == claim.uid:

@@ -56,7 +56,7 @@ class Explanation(Model):
     summary: Annotated[Sentence, about("The decision in one sentence.")]
     candidates: Annotated[int, between(0, 2**31), about("Hosts that were looked at.")]
     rejected: Annotated[
-        tuple[Rejection, ...], map_list("reason", most=16), about("Hosts lost, by filter in their order.")
+        tuple[Rejection, ...], atomic_list(most=16), about("Hosts lost, by filter in their order.")
     ] = ()
     nearest: Annotated[
         tuple[NearMiss, ...], atomic_list(most=3), about("Hosts that nearly fitted, nearest first.")
@@ -64,7 +64,7 @@ class Explanation(Model):
     helps: Annotated[
         tuple[Sentence, ...], atomic_list(most=5), about("What would make it fit, such as free 2Gi memory on node-2.")
     ] = ()
-    scores: Annotated[tuple[ScorePart, ...], map_list("name", most=16), about("Parts of the winner's score.")] = ()
+    scores: Annotated[tuple[ScorePart, ...], atomic_list(most=16), about("Parts of the winner's score.")] = ()
     decided_at: Annotated[Time | None, about("When it was last looked at. Unset: with the placement.")] = None
 
 
@@ -256,6 +256,6 @@ class InstanceStatus(StatusModel):
         int | None, between(0, 2**53), about("Generation that the running machine was started with. Unset: it is off.")
     ] = None
     steps: Annotated[
-        tuple[Step, ...], map_list("name", most=16), about("When each step on the way to running was reached.")
+        tuple[Step, ...], atomic_list(most=16), about("When each step on the way to running was reached.")
     ] = ()
     guest: Annotated[GuestState | None, about("What the guest's agent reports. Unset: nothing.")] = None

@@ -102,6 +102,9 @@ class Fleet(Protocol):
 
     def hosts_in_zone(self, zone: str) -> Iterable[str]: ...
 
+    def unasked(self, zone: str) -> bool:
+        """Whether hosts of the zone are left that were not asked once: what was seen is not all yet. Cheap."""
+
     def out_of_service(self, host: str) -> datetime | None:
         """The moment at which the host was validly declared off (H1); None if it was not, or has answered since. It
         frees only placements decided before that moment."""

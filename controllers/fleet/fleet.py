@@ -24,6 +24,7 @@ from controllers.fleet.contacts import Contacts
 from controllers.fleet.members import Members
 from controllers.fleet.rounds import Rounds
 from controllers.fleet.session import CALL_TIMEOUT, HostPlan, HostSession
+from controllers.fleet.unasked import Unasked
 from controllers.logic import inheritance
 from controllers.logic.sightings import HostWord, Sightings
 from drivers import registry
@@ -69,8 +70,9 @@ class LiveFleet:
         """uuid → its last sign when it was last found not clear: whoever asks about a newer one asks anew."""
         self._fresh: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
-        self._told: list[Callable[[str], None]] = []
         self._members = Members(services.cache)
+        self._unasked = Unasked(services.cache, self.link)
+        self._told: list[Callable[[str], None]] = [self._unasked.told]
 
     # ------------------------------------------------------------ what the Host kind asks
 
@@ -231,6 +233,9 @@ class LiveFleet:
 
     def hosts_in_zone(self, zone: str) -> Iterable[str]:
         return self._members.of(zone)
+
+    def unasked(self, zone: str) -> bool:
+        return self._unasked.any_in(zone)
 
     # ------------------------------------------------------------ what sessions and rounds tell
 

@@ -3,7 +3,6 @@ H1)."""
 
 from controllers.engine.base import NotYet, Refused
 from controllers.fleet.base import Link
-from controllers.fleet.unasked import unasked
 from controllers.instances import leaving
 from controllers.instances.identify import Marks, take_or_refuse
 from controllers.instances.work import Work
@@ -62,7 +61,7 @@ async def _not_known_yet(work: Work, marks: Marks) -> bool:
         return False
     if FINALIZER in work.obj.finalizers:
         return False
-    if unasked(work.cache, work.tools.fleet, work.spec.zone_ref.name):
+    if work.tools.fleet.unasked(work.spec.zone_ref.name):
         raise NotYet(SOON)  # N2: an orphan of its name may be there.
     if await take_or_refuse(work, marks):
         return False

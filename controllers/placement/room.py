@@ -8,7 +8,6 @@ from typing import Any
 
 from controllers.engine.base import Key, Obj, Services
 from controllers.fleet.base import Fleet
-from controllers.fleet.unasked import unasked
 from controllers.placement.core.asks import Shape
 from controllers.placement.core.planner import Planner
 from controllers.placement.requests import overhead
@@ -45,7 +44,7 @@ class Rooms:
     def room(self, asker: Key, before: tuple[Room, ...], zone: str, cluster: str = "") -> tuple[Room, ...]:
         """For a cluster, or a whole zone. What was counted a moment ago is good enough: then `asker` is woken once
         more, a little later; `before`, too, until every host was asked once."""
-        if unasked(self._services.cache, self._fleet, zone):
+        if self._fleet.unasked(zone):
             self._services.enqueue(asker, after=LOOK_AGAIN)
             return before
         counted, fresh = self._count(zone)

@@ -37,6 +37,9 @@ class StandingFleet(LiveFleet):
         super().__init__(services, simulated_state="", listing_interval=DONE, pool_interval=DONE)
         self._standing: dict[str, HostView] = {}
 
+    def link(self, host: str) -> Link | None:
+        return Link.UP
+
     def view(self, host: str) -> HostView | None:
         if host not in self._standing:
             obj = self.services.cache.get("Host", "", host)
