@@ -119,12 +119,17 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         job = self._jobs.get(_job(turn.obj, store))
         try:
             if job is not None and job.running:
+                if job.progress is None and had is not None and had.state == "Pending":
+                    return OnStore(had, _why(turn))
                 return OnStore(_fetching(store.name, job), "Fetching")
             facts = self._jobs.collect(_job(turn.obj, store)) if job is not None else None
             facts = facts or await self._images.ready_on(store, turn.obj)
             if facts is not None:
                 return OnStore(self._verified(turn, store.name, facts))
             start = None if turn.paused else self._images.fetch(turn.obj, store)
+            if had is not None and had.state == "Pending" and had.message:
+                # Why the last try failed is told until bytes come: else each of the next would be two writes.
+                return OnStore(had, _why(turn), start)
             return OnStore(StoreCopy(image_store=store.name, state="Fetching", percent=0), "Fetching", start)
         except BadImage as error:
             turn.event("ImageRefused", str(error), warning=True)
@@ -327,6 +332,11 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         for store in cache.all("ImageStore"):
             if store.name in named or self._disks.reachable(store):
                 await self._images.drop(store, obj)
+
+
+def _why(turn: TemplateTurn) -> str:
+    """Reason of what stands in status.stores already."""
+    return str((turn.conditions.was("Ready") or {}).get("reason") or "Fetching")
 
 
 def _job(obj: TemplateObj, place: PoolObj) -> str:

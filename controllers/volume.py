@@ -24,6 +24,7 @@ from drivers.errors import DriverError, NoSpace
 VolumeTurn = Turn[VolumeSpec, VolumeStatus]
 VERIFY_EVERY = 300.0
 """Seconds after which a reconcile looks at the disk again (D2)."""
+GOING_ON = frozenset({"Pending", "Provisioning", "CopyingTemplate", "Available", "InUse"})
 LOOK_AGAIN = 5.0
 """Seconds until the next look for what wakes nobody: a host that answers, a foreign domain that goes."""
 RIVALS = 30.0
@@ -67,9 +68,11 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
 
     def signal(self, obj: VolumeObj) -> object:
         ready, status = obj.condition("Ready") or {}, obj.status
+        # What hinders it stands in the words of its instances; how far it has come does not.
+        hindered = ready.get("message") if ready.get("reason") not in GOING_ON else None
         return (
-            obj.generation, obj.deleting, ready.get("status"), ready.get("reason"), status.disk, status.pending,
-            status.attachments, status.size,
+            obj.generation, obj.deleting, ready.get("status"), ready.get("reason"), hindered, status.disk,
+            status.pending, status.attachments, status.size,
         )  # fmt: skip
 
     async def reconcile(self, turn: VolumeTurn) -> Again | None:

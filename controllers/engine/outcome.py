@@ -57,7 +57,7 @@ def settle(turn: LiveTurn, error: Exception | None) -> Outcome:
             "ReconciliationPaused",
             "True",
             "Paused",
-            "The object is annotated stratiform.dev/paused: it is not acted on.",
+            "The object is annotated stratiform.dev/paused: it is not acted on before the annotation is removed.",
         )
     match error:
         case None:
@@ -67,6 +67,9 @@ def settle(turn: LiveTurn, error: Exception | None) -> Outcome:
         case DriverError():
             return _settle_driver_error(turn, error)
         case Paused():
+            if turn.obj.deleting:
+                waits = "It goes once the annotation stratiform.dev/paused is removed."
+                turn.conditions.set("Deleting", "True", "Paused", waits)
             return Outcome(Next.DONE, "Paused")
         case Conflict():
             return Outcome(Next.CONFLICT, "Conflict", write=False)

@@ -23,7 +23,11 @@ async def delete(work: Work, marks: Marks) -> Again | None:
     conditions.set("Deleting", "True", "Deleting", "The machine goes first, then its addresses and volumes.")
     conditions.set("Ready", "False", "Deleting", "The instance is being deleted.")
     await work.turn.may_destroy()
-    await placing.find(work, marks)
+    try:
+        await placing.find(work, marks)
+    except Refused as refused:
+        conditions.set("Deleting", "True", refused.reason, refused.message)
+        raise
     if work.facts is not None and _releases(work):
         conditions.set("Deleting", "True", "Releasing", f"The machine stays on {work.host}; our mark is taken off it.")
         await work.act(Release())

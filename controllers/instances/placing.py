@@ -23,7 +23,7 @@ TOLD_AGAIN = 60.0
 """Seconds after which a refusal's figures are told anew though it is refused for the same reasons."""
 SOON = 5.0
 """Seconds after which a new leader looks again for a host that it is being connected to; its answer wakes at once."""
-LOST_ROUNDS = "its status was lost, and it was not found yet"
+LOST_ROUNDS = "Its status was lost, and it was not found yet"
 
 
 async def find(work: Work, marks: Marks) -> None:
@@ -67,7 +67,7 @@ async def _not_known_yet(work: Work, marks: Marks) -> bool:
         return False
     if work.spec.uuid and not work.obj.deleting:
         # The user names a machine: whether it runs somewhere is known only when everyone has answered (W3c, not a).
-        _require_clear(work, "no host has shown the machine of spec.uuid yet", other_than="")
+        _require_clear(work, "No host has shown the machine of spec.uuid yet", other_than="")
     return True
 
 
@@ -111,9 +111,14 @@ async def _unseen(work: Work, host: str) -> None:
         why = " (its Host object does not exist)"
     raise Refused(
         "HostUnreachable",
-        f"Host {host} has not answered{since}{why}: the guest may run there, so it is not started elsewhere. It goes "
-        f"on when {host} answers again. {_advice(work, host)}",
+        f"Host {host} has not answered{since}{why}: the guest may run there, so it is not {_what(work)}. It goes on "
+        f"when {host} answers again. {_advice(work, host)}",
     )
+
+
+def _what(work: Work) -> str:
+    """What its host holds up."""
+    return "deleted yet" if work.obj.deleting else "started elsewhere"
 
 
 def _advice(work: Work, host: str) -> str:
@@ -121,7 +126,8 @@ def _advice(work: Work, host: str) -> str:
     found = work.cache.get("Host", "", host)
     declared = found.spec.out_of_service if found is not None and not found.problem else None
     if declared is None:
-        return f"If {host} is powered off for good, say so by its spec.outOfService: then it is started elsewhere."
+        then = "deleted" if work.obj.deleting else "started elsewhere"
+        return f"If {host} is powered off for good, say so by its spec.outOfService: then it is {then}."
     return (
         f"spec.outOfService of {host} says {format_time(declared.declared_at)}: {host} has answered since then, or "
         f"this instance was placed there later. If {host} is powered off now, declare it again with the present time."

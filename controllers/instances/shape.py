@@ -135,7 +135,11 @@ def _disk(work: Work, entry: InstanceVolume, slot: int, order: int) -> Entry:
     granted = next((a for a in volume.status.attachments if a.uid == work.obj.uid and host in a.hosts), None)
     if granted is None:
         holders = ", ".join(a.instance for a in volume.status.attachments if a.uid != work.obj.uid)
-        waits = f"until Instance {holders} has let go of it" if holders else "to be granted to this instance"
+        waits = (
+            f"until Instance {holders} has let go of it: delete that, or remove it from its spec.volumes"
+            if holders
+            else "to be granted to this instance"
+        )
         return Entry(spec=entry, volume=volume, problem=("WaitingForVolume", f"{field}: Volume {name} waits {waits}."))
     pool = work.cache.get("StoragePool", "", disk.pool)
     if pool is None:

@@ -60,24 +60,30 @@ def judge_declaration(
 def advice_for_maintenance(left: int) -> tuple[str, str]:
     """Reason and message for a host with spec.maintenance on which `left` instances are."""
     if left == 0:
-        return "Empty", "takes nothing new and is empty."
+        return "Empty", "It takes nothing new and is empty."
     return "DrainUnsupported", (
-        f"takes nothing new; {left} instance{'s' if left > 1 else ''} left: moving running guests away is not "
+        f"It takes nothing new; {left} instance{'s' if left > 1 else ''} left: moving running guests away is not "
         "supported by this version. Ask each of them for a Restart (spec.power), and it starts elsewhere; one that is "
         "stopped is taken away by itself."
     )
 
 
-def advice_for_silence(instances: int, declaration: Declaration) -> str:
-    """Of a host that does not answer: what happens next, and what a person can do."""
+def tell_unreached(text: str, since: datetime | None, instances: int, declaration: Declaration, *, silent: bool) -> str:
+    """Of a host that does not answer (`silent`), or says no: since when, what happens next, what a person can do."""
+    told = f" (not reachable since {format_time(since)})" if since else ""
     who = f"its {instances} instance{'s' if instances > 1 else ''} may run there and wait for it"
+    waits = who if instances else "no instance waits for it"
+    then = _if_off(instances, declaration) if silent else ""
+    return f"{text.rstrip('.')}{told}. It is tried again by itself; {waits}.{then}"
+
+
+def _if_off(instances: int, declaration: Declaration) -> str:
     if declaration.reason:
         what = "spec.outOfService is void (see the condition OutOfServiceVoid): declare it again with the present time"
     else:
         what = "say so by spec.outOfService {declaredAt: the present time}"
     then = ", and they are started elsewhere" if instances else ""
-    waits = who if instances else "no instance waits for it"
-    return f"It is tried again by itself; {waits}. If it is powered off for good, {what}{then}."
+    return f" If it is powered off for good, {what}{then}."
 
 
 def advice_for_hung_call(call: str, since: datetime) -> str:

@@ -169,7 +169,7 @@ def _ahead(host: str, found: int, known: int, resume: bool) -> Verdict:
 def _twice(hosts: list[str]) -> Hold:
     return Hold(
         "RunsTwice",
-        f"it runs on {' and '.join(hosts)} at once, and the records do not say which copy counts: neither is touched. "
+        f"It runs on {' and '.join(hosts)} at once, and the records do not say which copy counts: neither is touched. "
         "Shut one of them down by hand on its host.",
         stalled=True,
     )

@@ -94,21 +94,19 @@ def _orphan(wish: Wish, host: str, facts: InstanceFacts, known: set[str], *, con
     same_name = (mark.namespace, mark.name) == (wish.namespace, wish.name)
     asked = facts.uuid if same_name else f"{mark.namespace}/{mark.name}/{facts.uuid}"
     if mark.uid in known:
-        return Must(
-            "UUIDTaken", f"the machine {facts.uuid} on {host} belongs to Instance {mark.namespace}/{mark.name}."
-        )
+        return Must("UUIDTaken", f"Machine {facts.uuid} on {host} belongs to Instance {mark.namespace}/{mark.name}.")
     if wish.adopt == asked or (consent and same_name):
         return Take(facts, mark.uid, imported=mark.imported)
     if not same_name:
         return Must(
             "UUIDTaken",
-            f"machine {facts.uuid} on {host} is marked as {mark.namespace}/{mark.name}, whose object is gone. To "
+            f"Machine {facts.uuid} on {host} is marked as {mark.namespace}/{mark.name}, whose object is gone. To "
             "take it all "
             f"the same annotate stratiform.dev/adopt: {asked} (needs the verb adopt).",
         )
     return Must(
         "OrphanExists",
-        f"a machine of this name is on {host} ({facts.power}, UUID {facts.uuid}), whose object is gone: nothing "
+        f"A machine of this name is on {host} ({facts.power}, UUID {facts.uuid}), whose object is gone: nothing "
         "was made. "
         f"Annotate stratiform.dev/adopt: {facts.uuid} to take it with its volumes, or stratiform.dev/ignore-orphan: "
         f"{facts.uuid} to make a new one beside it.",

@@ -49,6 +49,11 @@ class Verdict:
     """False while some host is still being connected."""
 
 
+NEXT = (
+    "It is tried again by itself; guests that have disks there are left as they are, and nothing new is placed there."
+)
+
+
 def judge(reaches: Sequence[Reach], scope: str) -> Verdict:
     """`scope` in words: "HostCluster kvm-1"."""
     if not reaches:
@@ -64,7 +69,7 @@ def judge(reaches: Sequence[Reach], scope: str) -> Verdict:
     if wrong:
         return Verdict(False, WrongPool.reason, f"{_told(wrong)}.")
     if not reached and missed:
-        return Verdict(False, missed[0].reason, f"{_told(missed)}.")
+        return Verdict(False, missed[0].reason, f"{_told(missed)}. {NEXT}")
     if not reached:
         return Verdict(None, "Connecting", "It is being connected.")
     settled = not any(r.state == "Pending" for r in up)

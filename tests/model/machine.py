@@ -299,7 +299,6 @@ class CloudMachine(RuleBasedStateMachine):
         self.here.stop()
 
     @rule()
-    @precondition(lambda self: self.world is not None and self.world.life is None)
     def operator_starts(self) -> None:
         self.here.start()
 

@@ -8,7 +8,7 @@ it into a test. Others, and more of them: tests/soak/model.
 from tests.drivers.images import ImageServer
 from tests.model.searching import quietly, search
 
-EXAMPLES, STEPS = 15, 30
+EXAMPLES, STEPS = 12, 30
 
 
 def test_whatever_happens_invariants_hold_and_all_comes_to_rest_as_declared(images: ImageServer) -> None:

@@ -19,7 +19,7 @@ HELPS_FOR = 2048
 _WHAT_HELPS = {
     "Closed": "open {host} ({text})", "NotReachable": "bring {host} back ({text})", "Disabled": "enable {host}",
     "Dedicated": "admit the namespace on {host}", "HostSelector": "label {host} ({text})",
-    "NoUplink": "give {host} the uplink ({text})", "NoStoragePool": "make room in a pool of {host}",
+    "NoUplink": "give {host} the uplink ({text})", "NoStoragePool": "give {host} a pool with room",
     "TooManyInstances": "raise the number of instances on {host}",
 }  # fmt: skip
 """By reason: what to do about a host that fails this filter alone."""
