@@ -2,7 +2,7 @@
 engine; the connection itself lives in `controllers.fleet`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 
 from controllers.deletion import LOOK_AGAIN, held_by_referrers, release_when_unreferenced
@@ -23,8 +23,9 @@ from controllers.logic.host import (
     tell_unreached,
 )
 from controllers.logic.inheritance import lineage, placed_on, zone_of
+from controllers.logic.rollup import EVERY, ancestors
 from crds.base import ACCEPT_MACHINE, format_time
-from crds.host import HostSpec, HostStatus
+from crds.host import HostCPU, HostSpec, HostStatus
 from crds.hostcluster import HostClusterSpec, HostClusterStatus
 from drivers.base import Destroy, HostFacts
 from drivers.errors import DriverError
@@ -330,3 +331,63 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
                 silent = view.link is Link.DOWN
                 text = tell_unreached(text, since, turn.status.instances or 0, declaration, silent=silent)
             turn.conditions.set("Ready", "False", view.reason or "Unreachable", text)
+
+    def _connected(self, view: HostView) -> str:
+        facts = view.facts
+        return f"{facts.hypervisor} {facts.version} on {facts.hostname}." if facts else ""
+
+    def _disconnect(self, obj: HostObj) -> Callable[[], Awaitable[Again | None]]:
+        async def undo() -> Again | None:
+            self._fleet.forget(obj.name)
+            for twin in self._twins(obj):
+                self._services.enqueue(twin.key, after=1.0)
+            return None
+
+        return undo
+
+    def _wake_local_volumes(self, host: str) -> None:
+        """H1: what lies on pools that are local to the host is lost, or is there again."""
+        for pool in self._cache.all("StoragePool"):
+            ref = None if pool.problem else pool.spec.scope.host_ref
+            for volume in self._cache.referrers(pool.key, "Volume") if ref and ref.name == host else ():
+                self._services.enqueue(volume.key, after=0.5)
+
+    def _wake_ancestors(self, obj: HostObj) -> None:
+        for key in ancestors(self._cache, obj):
+            self._services.enqueue(key, after=EVERY)
+
+
+def _state(obj: HostObj, view: HostView | None) -> str:
+    if view is None:
+        return "Pending"
+    if view.link is Link.UP and obj.spec.maintenance:
+        return "Maintenance"
+    if view.link is Link.CONNECTING and obj.is_true("Ready"):
+        return obj.status.state or "Connecting"
+    return view.link.value
+
+
+def _contact(status: HostStatus, view: HostView) -> object:
+    """H1's coarse record: when the link's state changes, and else seldom; it never goes back."""
+    old, new = status.last_contact, view.last_contact
+    if old is None or new is None:
+        return old or new
+    came_or_went = view.link is not Link.UP or status.unreachable_since is not None
+    return max(old, new) if came_or_went or new - old > CONTACT_STEP else old
+
+
+def _inventory(facts: HostFacts, pinned: str | None) -> dict[str, object]:
+    return {
+        "machine_id": pinned or facts.machine_id,
+        "host_name": facts.hostname,
+        "hypervisor": facts.hypervisor,
+        "hypervisor_version": facts.version,
+        "cpu": HostCPU(
+            model=facts.cpu.model or "unknown",
+            vendor=facts.cpu.vendor or None,
+            architecture=facts.architecture,
+            features=tuple(sorted(set(facts.cpu.features)))[:512],
+        ),
+        "machines": tuple(sorted(set(facts.machine_types)))[:64],
+        "firmwares": tuple(sorted(set(facts.firmware)))[:8],
+    }
