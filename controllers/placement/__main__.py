@@ -17,6 +17,7 @@ import yaml
 from controllers.engine.base import ApiError, Obj
 from controllers.engine.credentials import NoCredentials
 from controllers.placement import dump, picture, whatif
+from controllers.placement.core.planner import Planner
 
 NO = 1
 """Exit code when the answer is no: something does not fit. 2: the question cannot be answered."""
@@ -44,6 +45,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     verbs.add_parser("room", help="how many more of each InstanceType fit, by cluster")
     gone = verbs.add_parser("without", help="what if these hosts were gone")
     gone.add_argument("host", nargs="*", help="none: each host in turn (N+1)")
+    gone.add_argument("--html", type=Path, metavar="FILE", help="heat map of what would be, of named hosts")
     verbs.add_parser("blocks", help="hosts that take nothing, and Instances that have no host, with why")
     seen = verbs.add_parser("map", help="how full the hosts are")
     seen.add_argument("--html", type=Path, metavar="FILE", help="write a heat map there")
@@ -59,7 +61,7 @@ def answer(snapshot: dump.Snapshot, asked: argparse.Namespace) -> Reply:
             rows = [(kind, cluster, str(n)) for kind, inside in found.items() for cluster, n in inside.items()]
             return Reply(table(("INSTANCETYPE", "CLUSTER", "MORE"), rows), found)
         case "without":
-            return _without(snapshot, asked.host)
+            return _without(snapshot, asked.host, asked.html)
         case "blocks":
             return _blocks(snapshot)
     fills = picture.fills(snapshot.planner)
@@ -88,12 +90,18 @@ def _pools(found: whatif.Answer) -> str:
     return ",".join(f"{entry}={pool}" for entry, pool in sorted((found.pools or {}).items()))
 
 
-def _without(snapshot: dump.Snapshot, hosts: list[str]) -> Reply:
+def _without(snapshot: dump.Snapshot, hosts: list[str], page: Path | None) -> Reply:
+    def draw(planner: Planner) -> None:
+        if page is not None:
+            page.write_text(picture.html(picture.fills(planner), f"Without {', '.join(hosts)}"))
+
+    if page is not None and not hosts:
+        raise LookupError("--html draws one picture: name the hosts that would be gone.")
     known = {record.name for record in snapshot.planner.hosts.live()}
     unknown = sorted(set(hosts) - known)
     if unknown:
         raise LookupError(f"There is no Host {', '.join(unknown)}; there are {', '.join(sorted(known)[:10])}.")
-    found = [whatif.without(snapshot, hosts)] if hosts else whatif.each_without(snapshot)
+    found = [whatif.without(snapshot, hosts, draw)] if hosts else whatif.each_without(snapshot)
     lines: list[str] = []
     for result in found:
         verdict = "everything fits elsewhere" if result.holds else f"{len(result.homeless)} do not fit elsewhere"

@@ -6,6 +6,8 @@ from typing import Any
 from controllers.placement.core.story import Lost, Placed, Story, Unplaced
 from crds.instancestatus import Explanation, NearMiss, Rejection, ScorePart
 
+NAMED, TEXT = 4, 256
+"""Hosts and characters of one entry: the whole stays below 16 KiB, whatever the hosts say."""
 NO_HOST = "No host is there yet: make a Host in a HostCluster of this zone."
 
 
@@ -17,9 +19,9 @@ def explain(result: Placed | Unplaced) -> Explanation:
         parts |= {"winner": result.host, "summary": _won(result)}
         parts["scores"] = tuple(_part(name, max(-1000, min(1000, round(value * 1000)))) for name, value in story.parts)
     else:
-        parts |= {"summary": message(story)[:1024], "helps": tuple(h[:1024] for h in story.helps[:5])}
+        parts |= {"summary": message(story)[:1024], "helps": tuple(h[:TEXT] for h in story.helps[:5])}
         parts["nearest"] = tuple(
-            NearMiss.model_construct(host=n.host, reason=n.reason, shortfall=n.missing[:1024]) for n in story.near
+            NearMiss.model_construct(host=n.host, reason=n.reason, shortfall=n.missing[:TEXT]) for n in story.near
         )
     said = {name: part for name, part in parts.items() if part != ()}
     return Explanation.model_construct(candidates=story.candidates, **said)
@@ -32,7 +34,8 @@ def _part(name: str, thousandths: int) -> ScorePart:
 
 @lru_cache(1024)
 def _rejection(lost: Lost) -> Rejection:
-    return Rejection(reason=lost.reason, count=lost.count, hosts=lost.hosts[:8], message=lost.message[:1024] or None)
+    told = lost.message[:TEXT] or None
+    return Rejection(reason=lost.reason, count=lost.count, hosts=lost.hosts[:NAMED], message=told)
 
 
 def _won(result: Placed) -> str:
@@ -53,7 +56,8 @@ def message(story: Story) -> str:
     else:
         told = "; ".join(map(_lost, story.lost))
     near = f" Nearest: {story.near[0].host}, short of {story.near[0].missing}." if story.near else ""
-    others = story.helps[1:] if story.near else story.helps
+    # What is said as "short of" is not said again as "free".
+    others = story.helps[1:] if story.near and story.helps[:1] and story.helps[0].startswith("free ") else story.helps
     helps = f" {'Or' if story.near else 'To let it in:'} {', or '.join(others)}." if others else ""
     return f"0 of {story.candidates} hosts fit: {told}.{near}{helps}"
 

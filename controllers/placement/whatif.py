@@ -3,7 +3,7 @@
 Pure: works on the snapshot's own tables and leaves them as they were. Called by `python -m controllers.placement`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from controllers.placement import requests
 from controllers.placement.core.asks import Ask, Claim, Shape
 from controllers.placement.core.filters import FILTERS, REASONS
 from controllers.placement.core.hosts import HostRecord
+from controllers.placement.core.planner import Planner
 from controllers.placement.core.story import Placed
 from controllers.placement.dump import Snapshot
 from controllers.placement.explain import message
@@ -102,8 +103,11 @@ def room(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:
     return found
 
 
-def without(snapshot: Snapshot, hosts: Iterable[str]) -> Without:
-    """Everything that runs on these hosts is placed again elsewhere, by priority, the biggest first."""
+def without(
+    snapshot: Snapshot, hosts: Iterable[str], look: Callable[[Planner], None] = lambda planner: None
+) -> Without:
+    """Everything that runs on these hosts is placed again elsewhere, by priority, the biggest first. `look` is shown
+    how it would be."""
     gone = tuple(dict.fromkeys(hosts))
     planner, cache = snapshot.planner, snapshot.cache
     records: list[HostRecord] = []
@@ -125,6 +129,7 @@ def without(snapshot: Snapshot, hosts: Iterable[str]) -> Without:
             placed = was.status.placement if was is not None else None
             answer = replace(answer, was=placed.host or "" if placed else "")
             (moved if answer.host else homeless).append(answer)
+        look(planner)
     finally:
         for record in records:
             planner.put_host(record)

@@ -14,9 +14,9 @@ from controllers.placement.core.filters import FILTERS, OF_INSTANCE
 from controllers.placement.core.hosts import Audience, HostRecord
 from controllers.placement.core.planner import Planner
 from controllers.placement.core.pools import PoolRecord
-from controllers.placement.core.story import Placed, Unplaced
+from controllers.placement.core.story import Lost, Near, Placed, Story, Unplaced
 from controllers.placement.core.weighers import NAMES
-from controllers.placement.explain import message
+from controllers.placement.explain import explain, message
 
 GI = 2**30
 SHAPE = Shape(namespace="team-a", zone="zone-1", cpus=2, memory=4 * GI)
@@ -261,6 +261,21 @@ def test_c2_room_is_a_near_miss_only_where_all_else_would_do() -> None:
     assert result.story.helps == ("free 1 CPU and 3Gi memory on node-1",)
     closed = decide(Row("C2", "", "", claims=(lacking,), host={"closed": "is in maintenance"}))
     assert isinstance(closed, Unplaced) and closed.story.near == ()
+
+
+def test_c2_a_host_that_is_too_small_at_all_is_not_to_be_emptied() -> None:
+    result = decide(Row("C2", "", "", shape={"cpus": 99}))
+    assert isinstance(result, Unplaced)
+    assert result.story.helps == ("add a host with 99 CPUs and 4Gi memory free (none is so big)",)
+    assert "Or add a host with 99 CPUs" in message(result.story)
+
+
+def test_c4_an_explanation_is_bounded_in_bytes_whatever_the_hosts_say() -> None:
+    names = tuple(f"{'n' * 60}{n:03}" for n in range(8))
+    lost = tuple(Lost(f"{'Reason' * 5}{n:02}", 1000, names, "x" * 5000) for n in range(30))
+    near = tuple(Near(name, "InsufficientMemory", "y" * 5000, "z" * 5000) for name in names[:3])
+    story = Story(candidates=10_000, fitting=0, lost=lost, near=near, helps=("h" * 5000,) * 9)
+    assert len(explain(Unplaced(story)).model_dump_json(by_alias=True)) < 16 * 1024
 
 
 def test_c3_what_helps_is_told_in_words_that_can_be_done() -> None:

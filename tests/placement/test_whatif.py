@@ -139,6 +139,14 @@ def test_the_map_is_bars_and_one_html_file(tmp_path: Path) -> None:
     assert page.read_text().count("<a style") == 2
 
 
+def test_the_heat_map_of_what_would_be_without_a_host(tmp_path: Path) -> None:
+    page = tmp_path / "without.html"
+    assert run(tmp_path, "without", "node-1", "--html", str(page))[0] == 0
+    text = page.read_text()
+    assert "Without node-1" in text and "node-2: CPU 50%" in text and "node-1: " not in text
+    assert run(tmp_path, "without", "--html", str(page))[0] == 2
+
+
 def test_a_question_that_makes_no_sense_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "without", "node-9")[0] == 2
     assert "There is no Host node-9; there are node-1, node-2." in capsys.readouterr().err

@@ -10,6 +10,7 @@ from controllers.placement.core.filters import FILTERS, OTHER_ZONE, REASONS, mis
 from controllers.placement.core.narrow import Narrowed, Out
 from controllers.placement.core.story import Lost, Near, Story
 from controllers.placement.core.weighers import LAST_HOST, NAMES
+from crds.base import shorten_quantity
 
 NAMED = 3
 """Hosts that are told one by one; more are counted by reason."""
@@ -46,10 +47,20 @@ def tell_unplaced(ask: Ask, view: Evaluation, narrowed: Narrowed) -> Story:
         lost.append(Lost(out.reason, out.count, tuple(map(view.hosts.name, out.rows)), out.text(out.rows[0])))
     candidates = view.candidates()
     texts = tuple(_texts(view, narrowed)) if candidates <= NAMED else ()
-    helps = (*(f"free {n.missing} on {n.host}" for n in near[:1]), *_helps(view))
+    helps = (*(_room(view, n) for n in near[:1]), *_helps(view))
     if ask.pinned and view.hosts.row(ask.pinned) < 0:
         helps = (f"make Host {ask.pinned}", *helps)
     return Story(candidates=candidates, fitting=0, lost=tuple(lost), near=near, helps=helps, texts=texts)
+
+
+def _room(view: Evaluation, near: Near) -> str:
+    """What would make room: on that host, if it is big enough at all."""
+    record, shape = view.hosts.records[view.hosts.row(near.host)], view.shape
+    fits = shape.cpus <= record.cpus - record.foreign_cpus and shape.memory <= record.memory - record.foreign_memory
+    if fits:
+        return f"free {near.missing} on {near.host}"
+    cpus = f"{shape.cpus} CPU{'s' if shape.cpus != 1 else ''}"
+    return f"add a host with {cpus} and {shorten_quantity(shape.memory)} memory free (none is so big)"
 
 
 _TOLD = tuple(code for code, reason in enumerate(REASONS) if reason not in ("", OTHER_ZONE))
