@@ -54,7 +54,8 @@ def bars(rows: Iterable[Fill]) -> list[str]:
     wide = max((len(f.host) for f in listed), default=0)
     return [
         f"{f.host:{wide}}  cpu {bar(f.cpus)} {f.cpus:4.0%}  memory {bar(f.memory)} {f.memory:4.0%}  "
-        f"{f.instances:3} instance{'' if f.instances == 1 else 's'}, {max(f.free_cpus, 0)} CPUs and {shorten_quantity(max(f.free_memory, 0))} free"
+        f"{f.instances:3} instance{'' if f.instances == 1 else 's'}, "
+        f"{max(f.free_cpus, 0)} CPUs and {shorten_quantity(max(f.free_memory, 0))} free"
         + (f"  ({f.state})" if f.state else "")
         for f in listed
     ]
