@@ -19,11 +19,6 @@ class _Bound:
     items: "_Bound | None" = None
     properties: dict[str, "_Bound"] = field(default_factory=dict)
 
-    @property
-    def short(self) -> int:
-        """Characters, of what can be nothing but a string."""
-        return 0 if self.properties or self.items or self.most is None else self.most
-
 
 def _bound_of(schema: Schema) -> _Bound | None:
     """The bounds at and below this schema; None where there are none."""
@@ -48,9 +43,7 @@ def _cut(value: Any, bound: _Bound) -> Any:
     if isinstance(value, str):
         return value if bound.most is None or len(value) <= bound.most else value[: bound.most - 1] + "…"
     if isinstance(value, list):
-        kept = value if bound.most is None or len(value) <= bound.most else value[: bound.most]
-        if bound.items and bound.items.short and all(type(i) is str and len(i) <= bound.items.short for i in kept):
-            return kept
+        kept = value if bound.most is None else value[: bound.most]
         return [_cut(item, bound.items) for item in kept] if bound.items else kept
     if isinstance(value, dict):
         parts = bound.properties
