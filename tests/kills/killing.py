@@ -10,7 +10,7 @@ from tests.kills.scenario import Tenant
 from tests.kills.seam import Point
 from tests.kills.world import HOSTS, World
 
-QUIET = 25.0
+QUIET = 60.0
 """Seconds without a further tenant at its point after which those that are on their way are killed where they are."""
 
 

@@ -18,8 +18,8 @@ from tests.soak.budget import pytest_runtest_setup
 __all__ = ["pytest_runtest_setup"]
 
 ORDER = (
-    "test_every_point", "test_kvm_kills", "test_kvm_restarts", "test_model_long", "test_driver_weather",
-    "test_api_faults", "test_random_kills",
+    "test_every_point", "test_kvm_kills", "test_kvm_restarts", "test_driver_weather", "test_api_faults",
+    "test_random_kills", "test_model_long",
 )  # fmt: skip
 HERE = Path(__file__).parent
 

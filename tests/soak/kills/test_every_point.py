@@ -30,7 +30,7 @@ def judge(reports: list[Report]) -> None:
     failures = [failure for report in reports for failure in report.failures]
     assert not failures, "\n".join(failures)
     missed = [str(point) for report in reports for point in report.missed]
-    assert len(missed) <= sum(report.killed for report in reports) // 8, missed
+    assert len(missed) <= sum(report.killed for report in reports) // 4, missed
 
 
 @pytest.mark.takes(150)
