@@ -57,15 +57,12 @@ def _room_lost(view: View, rows: Rows) -> Floats:
 
     The fragmentation gradient of Weng et al. (USENIX ATC 2023) for CPUs and memory, with sizes that are fixed."""
     cpus, memory, shape = view.hosts.free_cpus[rows], view.hosts.free_memory[rows], view.shape
-    lost = _common(cpus, memory) - _common(cpus - shape.cpus, memory - shape.memory)
+    before = np.minimum(cpus[:, None] >> _CPU_SHIFTS, memory[:, None] >> _MEMORY_SHIFTS)
+    cpus, memory = cpus - shape.cpus, memory - shape.memory
+    before -= np.minimum(cpus[:, None] >> _CPU_SHIFTS, memory[:, None] >> _MEMORY_SHIFTS)
+    lost: NDArray[np.int64] = before.sum(axis=1)
     part: Floats = lost.astype(np.float32) * _per_guest(shape.cpus, shape.memory)
     return part
-
-
-def _common(cpus: NDArray[np.int64], memory: NDArray[np.int64]) -> NDArray[np.int64]:
-    found = np.minimum(cpus[:, None] >> _CPU_SHIFTS, memory[:, None] >> _MEMORY_SHIFTS)
-    total: NDArray[np.int64] = found.sum(axis=1)
-    return total
 
 
 @lru_cache(4096)
