@@ -4,7 +4,7 @@ Hypothesis makes the sequences and shrinks those that fail; it prints one as a p
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ from drivers.marks import DiskMark, DiskState
 from drivers.simulated.faults import Faults
 from tests.drivers.images import ImageServer
 from tests.model.invariants import Invariants
-from tests.model.store import Obj
+from tests.model.manifests import declared, entries_of, nics_of, resources, root
 from tests.model.world import HOSTS, TEAM, World
 
 NAMES = st.sampled_from(("a", "a", "b", "c"))
@@ -87,18 +87,18 @@ class CloudMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, size=SIZES)
     def set_size(self, name: str, size: tuple[int, str]) -> None:
-        self.here.edit(name, resources=_resources(size))
+        self.here.edit(name, resources=resources(size))
 
-    @rule(name=NAMES, entries=ENTRIES, root=st.sampled_from(("1Gi", "2Gi")))
-    def set_volumes(self, name: str, entries: set[str], root: str) -> None:
+    @rule(name=NAMES, entries=ENTRIES, size=st.sampled_from(("1Gi", "2Gi")))
+    def set_volumes(self, name: str, entries: set[str], size: str) -> None:
         obj = self.here.instance(name)
         if obj is not None:
             before = next((v["managed"]["size"] for v in obj["spec"]["volumes"] if v["name"] == "root"), "1Gi")
-            self.here.edit(name, volumes=[_root(max(before, root)), *_entries(entries)])
+            self.here.edit(name, volumes=[root(max(before, size)), *entries_of(entries)])
 
     @rule(name=NAMES, nics=NICS)
     def set_nics(self, name: str, nics: int) -> None:
-        self.here.edit(name, networks=_nics(nics))
+        self.here.edit(name, networks=nics_of(nics))
 
     @rule(name=NAMES, action=ACTIONS)
     def request_power(self, name: str, action: str) -> None:
@@ -381,40 +381,3 @@ class CloudMachine(RuleBasedStateMachine):
             world.tidy()
             world.remove_orphans()
         self.checks.nothing_left()
-
-
-def declared(
-    strategy: str = "Always",
-    size: tuple[int, str] = (1, "1Gi"),
-    entries: Iterable[str] = (),
-    nics: int = 1,
-    grace: int = 0,
-) -> Obj:
-    """spec of an instance but its zone."""
-    return {
-        "runStrategy": strategy, "resources": _resources(size), "volumes": [_root("1Gi"), *_entries(entries)],
-        "networks": _nics(nics), "shutdown": {"gracePeriodSeconds": grace},
-    }  # fmt: skip
-
-
-def _resources(size: tuple[int, str]) -> Obj:
-    return {"cpus": size[0], "memory": size[1]}
-
-
-def _root(size: str) -> Obj:
-    managed = {"templateRef": {"name": "tiny"}, "size": size}
-    return {"name": "root", "bootOrder": 1, "type": "Managed", "managed": managed}
-
-
-def _entries(names: Iterable[str]) -> list[Obj]:
-    def entry(name: str) -> Obj:
-        if name == "data":
-            return {"name": name, "type": "Managed", "managed": {"size": "1Gi"}}
-        return {"name": name, "type": "Volume", "volume": {"volumeRef": {"name": name}}}
-
-    return [entry(name) for name in sorted(names)]
-
-
-def _nics(count: int) -> list[Obj]:
-    names = ("lan", "second")[:count]
-    return [{"name": n, "networkRef": {"name": "lan"}, **({"primary": True} if n == "lan" else {})} for n in names]

@@ -1,5 +1,5 @@
 """An API server in memory: our kinds, Namespaces and Leases, with the real one's rules for versions, generations,
-finalizers, the status subresource, defaults and what a schema refuses; test_store.py compares the two.
+finalizers, the status subresource, defaults and what a schema refuses; tests/soak/model/test_store.py compares them.
 
 It serves the engine's client (`operator.MemoryClient`), tells watches, and is what the model's user edits.
 """
@@ -152,7 +152,8 @@ class Store:
             return copy.deepcopy(old)
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
-            return self._remove(place, new)
+            self._remove(place, new)
+            return copy.deepcopy(new)
         return copy.deepcopy(self._save(place, new, "MODIFIED"))
 
     def _changed(self, plural: str, old: Obj, new: Obj, sub: str) -> Obj:

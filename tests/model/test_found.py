@@ -1,7 +1,7 @@
 """What the machine found, each as the shortest story that shows it."""
 
 from drivers.base import Power
-from tests.model.machine import declared
+from tests.model.manifests import declared
 from tests.model.world import HOSTS, TEAM, World, condition
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from drivers.base import Power
 from drivers.errors import AuthenticationFailed
-from tests.model.machine import declared
+from tests.model.manifests import declared
 from tests.model.world import HOSTS, TEAM, World, condition
 
 

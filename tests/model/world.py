@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from controllers.engine.base import ApiError
 from controllers.logic.identity import object_uuid
 from drivers.base import Power, Why
 from drivers.simulated.disks import Disk
@@ -381,15 +380,6 @@ def condition(obj: Obj | None, type_: str) -> dict[str, Any]:
     """{} when it, or the object, is not there."""
     found: Iterable[dict[str, Any]] = ((obj or {}).get("status") or {}).get("conditions") or ()
     return next((c for c in found if c["type"] == type_), {})
-
-
-def exists(deed: Callable[[], Any]) -> None:
-    """Do it; that it is not there (any more) is nothing."""
-    try:
-        deed()
-    except ApiError as error:
-        if error.reason != "NotFound":
-            raise
 
 
 def _line(kind: str, obj: Obj) -> str:
