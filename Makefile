@@ -23,7 +23,7 @@ test:  ## All tests but the long ones
 	@lab/bootstrap.sh
 	@$(PYTHON) -m pytest $(addprefix --ignore=tests/,$(LONG) bench) -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
-soak:  ## The tests that run long (SOAK_SECONDS=1320 bounds them)
+soak:  ## The tests that run long (SOAK_SECONDS=1200 bounds them)
 	@lab/bootstrap.sh
 	@$(PYTHON) -m pytest $(addprefix tests/,$(LONG)) $(ARGS)
 

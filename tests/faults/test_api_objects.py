@@ -245,6 +245,7 @@ def test_an_instance_with_the_largest_allowed_fields_runs_and_goes(api: World, c
 
 def many_objects(api: World, count: int) -> None:
     """So many objects are there when the operator starts; work goes on meanwhile, and a second start only reads."""
+    patience = 60.0 + count / 20
     api.pod.stop()
     fast = "--request-timeout=20"
     api.pod.arguments = [*[a for a in api.pod.arguments if a != fast], fast]
@@ -261,23 +262,23 @@ def many_objects(api: World, count: int) -> None:
         await api_.close()
 
     asyncio.run(create())
-    api.pod.start()
-    began = time.monotonic()
+    api.pod.start(wait=False)
+    api.pod.until_ready(patience)
     api.traffic()
-    api.settle()
-    assert time.monotonic() - began < 60.0
+    api.settle(patience)
 
     def ready() -> bool:
         jsonpath = "-o=jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}"
         return api.kubectl.run("get", "itype", "-l", "many=yes", jsonpath).split().count("True") == count
 
-    until(ready, 120.0, every=1.0)
-    api.pod.restart()
-    until(lambda: api.pod.metric("stratiform_reconciles_total", kind="InstanceType") >= count, 60.0)
+    until(ready, patience, every=1.0)
+    api.pod.restart(wait=False)
+    api.pod.until_ready(patience)
+    until(lambda: api.pod.metric("stratiform_reconciles_total", kind="InstanceType") >= count, patience)
     for verb in ("POST", "PUT", "PATCH", "DELETE"):
         assert api.pod.metric("stratiform_api_requests_total", kind="InstanceType", verb=verb) == 0.0
     api.kubectl.run("delete", "itype", "-l", "many=yes", "--wait=false")
-    until(lambda: not api.kubectl.run("get", "itype", "-l", "many=yes", "-o", "name"), 120.0, every=1.0)
+    until(lambda: not api.kubectl.run("get", "itype", "-l", "many=yes", "-o", "name"), patience, every=1.0)
 
 
 def test_500_objects_at_start_are_taken_in_and_a_restart_only_reads(api: World) -> None:

@@ -1,6 +1,7 @@
 """Long runs: see tests/soak/budget.py for how long. And the cloud of real hosts that those on KVM want.
 
-The modules run in the order below, so that what a bound leaves out is what tells least beyond the rest.
+The modules run in the order below, so that what a bound leaves out is what other tests have samples of (`tests/kills`,
+`tests/model`).
 """
 
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from tests.soak.budget import pytest_runtest_setup
 __all__ = ["pytest_runtest_setup"]
 
 ORDER = (
-    "test_every_point", "test_kvm_kills", "test_kvm_restarts", "test_driver_weather", "test_api_faults",
+    "test_kvm_kills", "test_kvm_restarts", "test_driver_weather", "test_api_faults", "test_every_point",
     "test_random_kills", "test_model_long",
 )  # fmt: skip
 HERE = Path(__file__).parent

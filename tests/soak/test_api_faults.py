@@ -75,7 +75,7 @@ def test_ten_minutes_without_an_api_server_stop_no_guest_and_cost_nothing(api: W
     api.settle(120.0)
 
 
-@pytest.mark.takes(90)
+@pytest.mark.takes(200)
 @pytest.mark.timeout(900)
 def test_5000_objects_at_start_are_taken_in_and_a_restart_only_reads(api: World) -> None:
     many_objects(api, 5000)

@@ -26,7 +26,7 @@ def images() -> Iterator[ImageServer]:
     server.close()
 
 
-@pytest.mark.takes(SECONDS + 60)
+@pytest.mark.takes(SECONDS + 120)
 @pytest.mark.timeout(1800)
 def test_whatever_happens_for_minutes_invariants_hold_and_all_comes_to_rest_as_declared(images: ImageServer) -> None:
     end, number = time.monotonic() + SECONDS, seed()
