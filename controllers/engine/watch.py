@@ -201,7 +201,7 @@ class Watch:
         settings.posting.enabled = False
         settings.persistence.progress_storage = _NoProgress()
         settings.persistence.diffbase_storage = _NoDiffBase()
-        # A whole list is parsed in one step that nothing comes between: one of 10,000 objects held the engine for seconds.
+        # A list is parsed in one step that nothing comes between: one of 10,000 objects held the engine for seconds.
         settings.watching.chunk_size = self._settings.page
         settings.watching.server_timeout = self._settings.watch_server_timeout
         settings.watching.client_timeout = self._settings.watch_server_timeout + 30
