@@ -31,7 +31,7 @@ SHARE = 0.95
 REST = float(os.environ.get("STRATIFORM_BENCH_REST", "600" if FULL else "60"))
 SETTLED = 90.0
 """Seconds after the last start until used amounts were told and summed up: hosts are observed once a minute."""
-BUSY = "the machine, which other work shares: subject and reference take turns, so their ratio stands"
+BUSY = "other work took the machine's cores meanwhile (load average above): single blocks scatter by a third"
 ONE_LOOP = (
     "the operator decides in one Python thread beside the API server on the same two cores; see the profiles below"
 )
@@ -116,7 +116,9 @@ async def test_create_to_ready_against_a_bare_client(story: Story, api: Bare) ->
     rate = story.made / sum(theirs)
     name = f"create to Ready, {story.made} instances on {HOSTS} hosts"
     record(
-        f"{name}: rate against the reference", round(ratio * 100), "%", goal=70, limits=ONE_LOOP,
+        # No goal here but at the CPU below: on a machine that other work shares, both sides wait for their turn, and
+        # the ratio of their seconds flatters (66 % and 94 % were seen within an hour, of nearly the same code).
+        f"{name}: rate against the reference", round(ratio * 100), "%",
         reference="bare asyncio client, the same writes, instances/s", reference_value=round(rate, 1),
     )  # fmt: skip
     both = spent["operator"] + spent["apiserver"]
