@@ -70,7 +70,7 @@ def test_a_nic_is_attached_to_the_running_guest_and_detached_again(cloud: Cloud,
     second = next(n for n in status["networks"] if n["name"] == "second")
     until(lambda: second["macAddress"] in cloud.shell("life", "cat /sys/class/net/*/address"))
     claim = "lan." + second["addresses"][0].replace(".", "-")
-    cloud.cluster.await_condition("networkaddress", claim, reason="InUse")
+    cloud.cluster.await_condition("networkaddress", claim, reason="Claimed")
     cloud.cluster.patch("instance", "life", {"networks": life["spec"]["networks"]})
     until(lambda: second["macAddress"] not in cloud.shell("life", "cat /sys/class/net/*/address"))
     cloud.cluster.await_gone("networkaddress", claim)
