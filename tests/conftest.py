@@ -24,6 +24,7 @@ from lab.layout import open_layout
 from lab.machines import Machines
 from lab.operator import Operator
 from tests.cluster import Cluster, manifest
+from tests.drivers.images import ImageServer
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 """Workers share nothing: each has labs of its own name, and what needs the same things runs in the same one."""
@@ -97,6 +98,14 @@ def kubectl_program(plane: ControlPlane) -> Kubectl:
 def simulated_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the operator's simulated hosts keep their state: tests reach in through `drivers.simulated.faults`."""
     return tmp_path_factory.mktemp("simulated") / "cloud.db"
+
+
+@pytest.fixture(scope="session")
+def images() -> Iterator[ImageServer]:
+    """Serves images on the loopback."""
+    server = ImageServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

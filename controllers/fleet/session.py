@@ -19,6 +19,7 @@ import structlog
 
 from controllers.engine.base import ApiError, Hung, NotLeader, Services
 from controllers.fleet.base import HostView, Link
+from controllers.fleet.listings import AwaitedListings
 from controllers.fleet.opening import OPEN_TIMEOUT, MachineTaken, Opening, Stranger, words
 from controllers.logic.sightings import Sightings
 from drivers.base import Connection, EndPoint, Event, EventKind, HostFacts, InstanceFacts
@@ -93,7 +94,7 @@ class HostSession:
         self._endpoint: EndPoint | None = None
         self._wake = asyncio.Event()
         self._pending: set[str] = set()
-        self._waiting: list[tuple[float, asyncio.Future[bool]]] = []
+        self._awaited = AwaitedListings()
         self._facts_at = 0.0
         self._broken_by = ""
         """Why we gave the present connection up ourselves."""
@@ -189,8 +190,7 @@ class HostSession:
 
     async def listing_after(self, moment: float) -> bool:
         """Whether a listing that began after `moment` (monotonic) was answered; False as soon as an attempt fails."""
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((moment, future))
+        future = self._awaited.after(moment)
         self._wake.set()
         return await future
 
@@ -199,7 +199,7 @@ class HostSession:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        self._answer_waiting(float("inf"), answered=False)
+        self._awaited.failed()
         self._seat.book.lost(self.host, time.monotonic())
 
     # ------------------------------------------------------------ the life of it
@@ -292,7 +292,7 @@ class HostSession:
             if not endpoint.alive:
                 raise Unreachable(self._broken_by or "the connection broke")
             pending, self._pending = self._pending, set()
-            if self._waiting or len(pending) > MANY or time.monotonic() >= due:
+            if self._awaited or len(pending) > MANY or time.monotonic() >= due:
                 await self._list(endpoint)
                 due = time.monotonic() + self._interval()
             else:
@@ -306,7 +306,7 @@ class HostSession:
         listing = await self._call("list_instances", lambda: endpoint.list_instances(self.host))
         await self._seat.before_listing(self.host)
         changed = self._seat.book.listed(self.host, listing, self._seat.services.now(), self._seat.home)
-        self._answer_waiting(listing.begun, answered=True)
+        self._awaited.answered(listing.begun)
         if changed:
             self._seat.instances_changed(self.host, changed)
 
@@ -337,7 +337,7 @@ class HostSession:
         if isinstance(error, Unreachable):
             self._seat.book.attempt_failed(self.host, begun)
         link, reason, text = words(error, self.host, self.plan.address or self.host)
-        self._answer_waiting(float("inf"), answered=False)
+        self._awaited.failed()
         self._change(link, reason, text, error.machine_id if isinstance(error, Stranger) else "")
 
     def _change(self, link: Link, reason: str = "", error: str = "", stranger: str = "") -> None:
@@ -371,13 +371,6 @@ class HostSession:
             self.busy_cpus = (facts.cpu_seconds - before.cpu_seconds) / (now - self._facts_at)
         self._facts_at = now
         self._view = replace(self._view, facts=facts)
-
-    def _answer_waiting(self, begun: float, *, answered: bool) -> None:
-        """Of those who wait for a listing, the ones whose moment lies before `begun`."""
-        ready = [future for moment, future in self._waiting if moment <= begun and not future.done()]
-        self._waiting = [(m, f) for m, f in self._waiting if m > begun and not f.done()]
-        for future in ready:
-            future.set_result(answered)
 
     def _another_machine(self, plan: HostPlan) -> bool:
         facts = self._view.facts

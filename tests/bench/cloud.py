@@ -4,7 +4,9 @@ One lab (`bench`, or $STRATIFORM_LAB) for all of tests/bench that needs no machi
 but the simulated state's place and a longer Lease.
 """
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -23,6 +25,7 @@ from lab.operator import CHECKOUT, Operator
 from tests.bench.api import Bare, memory_of, seconds_of, spread
 from tests.cluster import manifest
 
+HOSTS = int(os.environ.get("STRATIFORM_BENCH_HOSTS", "200"))
 NAMESPACE = "bench"
 REFERENCE_GROUP = "reference.bench"
 ZONE = "zone-1"
@@ -159,6 +162,12 @@ class Bench:
             place = f"namespaces/{namespace}/" if namespace else ""
             await api.ask("POST", f"{OURS}/{place}{kind}", body)
 
+    async def until_hosts_ready(self, api: Bare) -> None:
+        """TimeoutError after five minutes."""
+        async with asyncio.timeout(300):
+            while await _hosts_ready(api) < self.hosts:  # noqa: ASYNC110 (what is waited for is in another process)
+                await asyncio.sleep(0.5)
+
     def pid(self) -> int:
         found = self.operator.process.pid()
         assert found is not None, f"the operator ended: {self.operator.process.log}"
@@ -187,6 +196,13 @@ class Bench:
             writes, reads, calls, reconciled, seconds_of(self.pid()), seconds_of(apiserver) if apiserver else 0.0,
             memory_of(self.pid()),
         )  # fmt: skip
+
+
+async def _hosts_ready(api: Bare) -> int:
+    found = await api.ask("GET", f"{OURS}/hosts")
+    return sum(
+        any(c["type"] == "Ready" and c["status"] == "True" for c in h["status"]["conditions"]) for h in found["items"]
+    )
 
 
 def _samples(url: str) -> list[tuple[str, dict[str, str], float]]:

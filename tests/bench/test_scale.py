@@ -8,22 +8,18 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from drivers.simulated.faults import Faults
-from lab.controlplane import ControlPlane
-from tests.bench.api import Bare, Watched, bare, seconds_of, spread, watching
-from tests.bench.cloud import INSTANCES, OURS, REFERENCES, Bench, Reading, Script, create
+from tests.bench.api import Bare, Watched, seconds_of, spread, watching
+from tests.bench.cloud import HOSTS, INSTANCES, REFERENCES, Bench, Reading, Script, create
 from tests.bench.results import record
 
 FULL = os.environ.get("STRATIFORM_BENCH") == "full"
 INSTANCES_WANTED = int(os.environ.get("STRATIFORM_BENCH_INSTANCES", "10000" if FULL else "1000"))
-HOSTS = int(os.environ.get("STRATIFORM_BENCH_HOSTS", "200"))
 BLOCK = max(50, INSTANCES_WANTED // 10)
 BURST = min(1000, INSTANCES_WANTED)
 SHARE = 0.95
@@ -51,34 +47,15 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    plane = ControlPlane(os.environ.get("STRATIFORM_LAB", "bench"))
-    bench = Bench(plane, tmp_path_factory.mktemp("bench"), HOSTS)
-    bench.prepare()
-    yield Story(bench)
-    bench.end()
-
-
-@pytest_asyncio.fixture
-async def api(story: Story) -> AsyncIterator[Bare]:
-    async with bare(story.bench.plane.kubeconfig) as api:
-        yield api
-
-
-async def hosts_ready(api: Bare) -> int:
-    found = await api.ask("GET", f"{OURS}/hosts")
-    return sum(
-        any(c["type"] == "Ready" and c["status"] == "True" for c in h["status"]["conditions"]) for h in found["items"]
-    )
+def story(bench: Bench) -> Story:
+    return Story(bench)
 
 
 async def test_the_hosts_are_there(story: Story, api: Bare) -> None:
     """And one instance, whose writes are the reference's script."""
     await story.bench.build(api)
     story.bench.operator.start()
-    async with asyncio.timeout(300):
-        while await hosts_ready(api) < HOSTS:  # noqa: ASYNC110 (what is waited for is in another process)
-            await asyncio.sleep(0.5)
+    await story.bench.until_hosts_ready(api)
     async with watching(api, INSTANCES) as seen:
         await create(api, ["sample"])
         await seen.until(lambda: seen.ready == 1, 60)

@@ -10,23 +10,19 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from lab.controlplane import ControlPlane
 from lab.errors import LabError
-from tests.bench.api import Bare, bare, spread, watching
-from tests.bench.cloud import INSTANCES, OURS, REFERENCE_GROUP, REFERENCES, Bench, Reading, Script, create
+from tests.bench.api import Bare, spread, watching
+from tests.bench.cloud import HOSTS, INSTANCES, REFERENCE_GROUP, REFERENCES, Bench, Reading, Script, create
 from tests.bench.results import record
 from tests.bench.seeded import copies, lay_in_etcd, lay_on_hosts
 
 FULL = os.environ.get("STRATIFORM_BENCH") == "full"
 SEEDED = int(os.environ.get("STRATIFORM_BENCH_SEEDED", "10000"))
-HOSTS = int(os.environ.get("STRATIFORM_BENCH_HOSTS", "200"))
 REST = float(os.environ.get("STRATIFORM_BENCH_REST", "600" if FULL else "60"))
 BLOCKS, BLOCK = 6, 50
 pytestmark = pytest.mark.timeout(3600)
@@ -44,25 +40,8 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    plane = ControlPlane(os.environ.get("STRATIFORM_LAB", "bench"))
-    bench = Bench(plane, tmp_path_factory.mktemp("bench"), HOSTS)
-    bench.prepare()
-    yield Story(bench)
-    bench.end()
-
-
-@pytest_asyncio.fixture
-async def api(story: Story) -> AsyncIterator[Bare]:
-    async with bare(story.bench.plane.kubeconfig) as api:
-        yield api
-
-
-async def hosts_ready(api: Bare) -> int:
-    found = await api.ask("GET", f"{OURS}/hosts")
-    return sum(
-        any(c["type"] == "Ready" and c["status"] == "True" for c in h["status"]["conditions"]) for h in found["items"]
-    )
+def story(bench: Bench) -> Story:
+    return Story(bench)
 
 
 async def quiet(bench: Bench, deadline: float = 240.0) -> Reading:
@@ -108,9 +87,7 @@ async def test_they_are_laid_down(story: Story, api: Bare) -> None:
     bench = story.bench
     await bench.build(api)
     bench.operator.start()
-    async with asyncio.timeout(300):
-        while await hosts_ready(api) < HOSTS:  # noqa: ASYNC110 (what is waited for is in another process)
-            await asyncio.sleep(0.5)
+    await bench.until_hosts_ready(api)
     async with watching(api, INSTANCES) as seen:
         await create(api, ["sample"])
         await seen.until(lambda: seen.ready == 1, 90)

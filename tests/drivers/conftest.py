@@ -7,7 +7,6 @@ import pytest
 from drivers.base import EndPoint, PoolDefinition
 from tests.drivers.backend import Backend
 from tests.drivers.builders import new_uuid
-from tests.drivers.images import ImageServer
 from tests.drivers.kvm_backend import KVMBackend
 from tests.drivers.simulated_backend import SimulatedBackend
 
@@ -46,10 +45,3 @@ def pool(backend: Backend, endpoint: EndPoint) -> PoolDefinition:
     wanted = backend.pool(new_uuid())
     endpoint.storage.connect_pool(wanted)
     return wanted
-
-
-@pytest.fixture(scope="session")
-def images() -> Iterator[ImageServer]:
-    server = ImageServer()
-    yield server
-    server.close()

@@ -8,6 +8,8 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,25 @@ QUIET = 5.0
 """Seconds after which an operator that has nothing more to do is killed all the same."""
 
 
+@asynccontextmanager
+async def rush(
+    kubeconfig: Path, state: Path, seed: int, *, asked: int = 50, cpus_of_host: int = 10
+) -> "AsyncIterator[Rush]":
+    """One that has begun; nothing of it is left in the end."""
+    api = Cluster(kubeconfig)
+    made = Rush(api, state, seed, asked=asked, cpus_of_host=cpus_of_host)
+    try:
+        await made.begin()
+        yield made
+    finally:
+        await made.end()
+        await api.close()
+
+
 class Rush:
     """One cloud of two hosts, and instances of one CPU each. `begin` first, `end` last."""
 
-    def __init__(self, api: Cluster, state: Path, seed: int, *, asked: int = 50, cpus_of_host: int = 10) -> None:
+    def __init__(self, api: Cluster, state: Path, seed: int, *, asked: int, cpus_of_host: int) -> None:
         self._asked, self._cpus = asked, cpus_of_host
         self._room = len(HOSTS) * cpus_of_host
         self._api = api

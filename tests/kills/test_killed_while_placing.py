@@ -7,17 +7,10 @@ from pathlib import Path
 import pytest
 
 from lab.controlplane import ControlPlane
-from tests.engine.harness import Cluster
-from tests.kills.rush import Rush
+from tests.kills.rush import rush
 
 
 @pytest.mark.timeout(300)
 async def test_of_many_at_once_exactly_as_many_run_as_fit(plane: ControlPlane, tmp_path: Path) -> None:
-    api = Cluster(plane.kubeconfig)
-    rush = Rush(api, tmp_path / "cloud.db", seed=1, asked=14, cpus_of_host=3)
-    try:
-        await rush.begin()
-        await rush.run(kills=1, deadline=120.0)
-    finally:
-        await rush.end()
-        await api.close()
+    async with rush(plane.kubeconfig, tmp_path / "cloud.db", seed=1, asked=14, cpus_of_host=3) as made:
+        await made.run(kills=1, deadline=120.0)

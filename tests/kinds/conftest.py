@@ -20,14 +20,6 @@ def faults(simulated_state: Path) -> Iterator[Faults]:
     faults.close()
 
 
-@pytest.fixture(scope="session")
-def images() -> Iterator[ImageServer]:
-    """Serves images on the loopback."""
-    server = ImageServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def cloud(cluster: Cluster, operator: Operator, faults: Faults, images: ImageServer) -> Iterator[SimCloud]:
     """Nothing of it is there before `build`. In the end nothing may ever have had two writers or run twice."""

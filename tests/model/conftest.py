@@ -10,13 +10,6 @@ from tests.model.searching import quietly
 from tests.model.world import World
 
 
-@pytest.fixture(scope="session")
-def images() -> Iterator[ImageServer]:
-    server = ImageServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def world(images: ImageServer, tmp_path: Path) -> Iterator[World]:
     """Its operator runs, and nothing is in it but its infrastructure, Network `lan` and Template `tiny`."""

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.controlplane import ControlPlane
-from tests.engine.harness import Cluster
-from tests.kills.rush import Rush
+from tests.kills.rush import rush
 
 
 @pytest.mark.takes(60)
@@ -15,11 +14,5 @@ from tests.kills.rush import Rush
 async def test_exactly_as_many_run_as_fit_whenever_operators_die(
     plane: ControlPlane, tmp_path: Path, seed: int
 ) -> None:
-    api = Cluster(plane.kubeconfig)
-    rush = Rush(api, tmp_path / "cloud.db", seed)
-    try:
-        await rush.begin()
-        await rush.run(kills=5, deadline=180.0)
-    finally:
-        await rush.end()
-        await api.close()
+    async with rush(plane.kubeconfig, tmp_path / "cloud.db", seed) as made:
+        await made.run(kills=5, deadline=180.0)
