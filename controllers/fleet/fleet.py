@@ -70,7 +70,7 @@ class LiveFleet:
         """uuid → its last sign when it was last found not clear: whoever asks about a newer one asks anew."""
         self._fresh: set[str] = set()
         self._keeper: asyncio.Task[None] | None = None
-        self._members = Members(services.cache)
+        self._members = Members(services.cache, self._wake_pools)
         self._unasked = Unasked(services.cache, self.link)
         self._told: list[Callable[[str], None]] = [self._unasked.told]
 
@@ -151,11 +151,8 @@ class LiveFleet:
         return session.view() if session else self._refused.get(host)
 
     def link(self, host: str) -> Link | None:
-        session = self._sessions.get(host)
-        if session is not None:
-            return session.link
-        refused = self._refused.get(host)
-        return refused.link if refused else None
+        known = self._sessions.get(host) or self._refused.get(host)
+        return known.link if known else None
 
     def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
         return self.book.of(uuid)
@@ -370,14 +367,16 @@ class LiveFleet:
         known = [at for at in (self.contacts.recorded(host), obj.status.last_contact if obj else None) if at]
         return max(known) if known else None
 
-    def _wake_pools(self, host: str) -> None:
-        """Those that are to be reached from the host."""
+    def _wake_pools(self, host: str = "") -> None:
+        """Those that are to be reached from the host; all, when other hosts may be in their scope than before."""
         obj = self.services.cache.get("Host", "", host)
-        if obj is None:
+        if obj is None and host:
             return
         for kind in ("StoragePool", "ImageStore"):
             for pool in self.services.cache.all(kind):
-                if not pool.problem and inheritance.in_scope(self.services.cache, pool.spec.scope, obj):
+                if obj is None or (
+                    not pool.problem and inheritance.in_scope(self.services.cache, pool.spec.scope, obj)
+                ):
                     self.services.enqueue(pool.key)
 
     def _wake_waiting(self, zone: str) -> None:

@@ -2,7 +2,7 @@
 took a tenth of the operator's time. Made and asked by the fleet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from controllers.engine.base import Cache, Key
 from controllers.logic.inheritance import hosts_of_zone
@@ -13,8 +13,9 @@ _KINDS = frozenset({"Host", "HostCluster", "HostPod", "Zone"})
 class Members:
     """Forgets all it knows whenever an object on the way from a host to its zone comes, goes or changes its spec."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+    def __init__(self, cache: Cache, changed: Callable[[], None]) -> None:
+        """`changed` is called when hosts may be in other zones, clusters or pods than before."""
+        self._cache, self._changed = cache, changed
         self._zones: dict[str, Sequence[str]] = {}
         self._specs: dict[Key, tuple[object, str]] = {}
         cache.subscribe(self._told)
@@ -39,3 +40,4 @@ class Members:
         else:
             self._specs[key] = now
         self._zones.clear()
+        self._changed()
