@@ -80,8 +80,12 @@ async def test_n2_a_machine_is_adopted_with_the_volumes_that_its_mark_names(clou
     await cloud.operator_starts()
     await cloud.make(volumes=[root], networks=[nic()], annotations={"stratiform.dev/adopt": uuid})
     await cloud.ready(deadline=30.0)
-    volume = await cloud.get("web-1-root", "Volume")
-    assert f"{volume['status']['uuid']}-{volume['status']['disk']['n']}" == disk
+
+    async def found() -> str:
+        status = (await cloud.get("web-1-root", "Volume")).get("status", {})
+        return f"{status['uuid']}-{status['disk']['n']}" if "disk" in status else ""
+
+    assert await until(found, 30.0, what="the Volume knows its disk") == disk
     status = await cloud.status()
     assert status["runCount"] == 1 and len(cloud.faults.domains()) == 1
     await cloud.delete()
