@@ -176,7 +176,7 @@ class PowerRequestDone(Model):
 
     action: Annotated[Word, about("What was asked.")]
     requested_at: Annotated[Time, about("When it was asked; older requests are not done any more.")]
-    done_at: Annotated[Time | None, about("When it was done. Unset: under way.")] = None
+    done_at: Annotated[Time, about("When its effect was seen.")]
 
 
 class Run(Model):

@@ -126,27 +126,61 @@ package_lists() {
     compgen -G '/var/lib/apt/lists/*_Packages*' > /dev/null || step "reading Debian's lists of packages" apt-get update
 }
 
+# Before 10.4, libvirt's client writes through a stale pointer when threads share a connection (CVE-2024-4418, which
+# Debian 12's 9.0 has): sooner or later the operator dies of it. So the Python environment is linked with the client of
+# Debian's backports, unpacked into a folder of its own; the machine's libvirt, and the hosts' libvirtd, stay as they are.
+unpack_client() {
+    local folder="$1" apt="$1.apt" site codename suite options
+    # shellcheck disable=SC2016
+    read -r site codename < <(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' | head -n 1)
+    suite="$codename-backports"
+    rm -rf "$apt" "$folder"
+    mkdir -p "$apt/lists/partial" "$folder"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main" > "$apt/sources"
+    options=(-o "Dir::Etc::SourceList=$apt/sources" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$apt/lists"
+        -o "Dir::Cache=$apt" -o APT::Sandbox::User=root)
+    apt-get "${options[@]}" update
+    (cd "$apt" && apt-get "${options[@]}" download "libvirt0/$suite")
+    dpkg-deb -x "$apt"/libvirt0_*.deb "$apt/files"
+    mv "$apt"/files/usr/lib/*/*.so.* "$folder"
+    rm -rf "$apt"
+}
+
+# Sets `libraries` to its folder, or to nothing where the machine's own will do.
+client_library() {
+    libraries=""
+    if dpkg --compare-versions "$(dpkg-query -W -f '${Version}' libvirt0)" lt 10.4; then
+        libraries="$cache/libvirt-client"
+        if [[ ! -e "$libraries/libvirt.so.0" ]]; then
+            step "getting a libvirt client without CVE-2024-4418" unpack_client "$libraries"
+        fi
+    fi
+}
+
 make_environment() {
-    local folder="$1"
+    local folder="$1" libraries="$2"
     rm -rf "$folder"
     "$python" -m venv "$folder"
-    "$folder/bin/python" -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+    # Without pip's cache: it would give a libvirt-python that was linked otherwise.
+    LDFLAGS="${libraries:+-Wl,-rpath,$libraries}" "$folder/bin/python" -m pip install --disable-pip-version-check \
+        --no-cache-dir --no-deps --require-hashes -r requirements.lock
     touch "$folder/complete"
 }
 
 python_environment() {
     [[ -x "$python" ]] || fail "no Python at $python; set STRATIFORM_PYTHON to a Python 3.11 or newer"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is older than Python 3.11"
-    local key folder
-    key=$({ cat requirements.lock; "$python" -VV; echo "$python"; } | sha256sum | cut -c1-12)
-    folder="$cache/venv-$key"
+    local key folder libraries
     mkdir -p "$cache"
+    exec 9> "$cache/environment.lock"
+    flock 9  # Another checkout may be making the same ones.
+    client_library
+    key=$({ cat requirements.lock; "$python" -VV; echo "$python" "$libraries"; } | sha256sum | cut -c1-12)
+    folder="$cache/venv-$key"
     if [[ ! -e "$folder/complete" ]]; then
-        exec 9> "$folder.lock"
-        flock 9  # Another checkout may be making the same one.
-        [[ -e "$folder/complete" ]] || step "making the Python environment from requirements.lock" make_environment "$folder"
-        exec 9>&-
+        step "making the Python environment from requirements.lock" make_environment "$folder" "$libraries"
     fi
+    exec 9>&-
     [[ -L .venv || ! -e .venv ]] || fail ".venv is a folder of your own; move it away: a link to $folder goes there"
     [[ "$(readlink .venv || true)" == "$folder" ]] || ln -sfn "$folder" .venv
 }

@@ -111,8 +111,8 @@ def images() -> Iterator[ImageServer]:
 @pytest.fixture(scope="session")
 def the_operator(plane: ControlPlane, simulated_state: Path) -> Iterator[Operator]:
     arguments = (
-        f"--simulated-state={simulated_state}", "--listing-interval=2", "--lease-duration=12", "--lease-renew=1",
-        "--lease-margin=3", "--backoff-most=5", "--log-level=INFO",
+        f"--simulated-state={simulated_state}", "--listing-interval=2", "--pool-interval=5", "--lease-duration=12",
+        "--lease-renew=1", "--lease-margin=3", "--backoff-most=5", "--log-level=INFO",
     )  # fmt: skip
     operator = Operator(plane.layout, plane.operator_kubeconfig, arguments)
     yield operator

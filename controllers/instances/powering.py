@@ -32,7 +32,7 @@ def decide_aim(work: Work) -> None:
 def _judge(work: Work) -> None:
     found = power.judge(
         work.spec.power, work.spec.run_strategy,
-        created_at=work.obj.created_at, last_done=records.last_done(work.status), now=work.now,
+        created_at=work.obj.created_at, last_done=work.status.last_power_request, now=work.now,
     )  # fmt: skip
     work.request = ""
     if found.standing is power.Standing.PENDING:
@@ -44,9 +44,7 @@ def _judge(work: Work) -> None:
 
 def _past(work: Work) -> runstrategy.Past:
     run, done = work.status.last_run, work.status.last_power_request
-    on_request = bool(
-        run and done and done.done_at and done.action in ("Stop", "ForceStop") and done.done_at >= run.started_at
-    )
+    on_request = bool(run and done and done.action in ("Stop", "ForceStop") and done.done_at >= run.started_at)
     ended = (run.reason or "") if run and run.ended_at else ""
     return runstrategy.Past(runs=records.runs(work.status, work.facts), ended=ended, on_request=on_request)
 

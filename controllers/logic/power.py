@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crds.instance import Power
+from crds.instancestatus import PowerRequestDone
 
 AHEAD = timedelta(minutes=5)
 """How far in the future a request may lie: clocks differ, wishes for tomorrow are refused."""
+
+UNKNOWN_ACTION = "Unknown"
+"""Of a request that only a mark tells of: it keeps the time alone."""
 
 ALLOWED = {
     "Always": frozenset({"ForceStop", "Restart", "Reset"}),
@@ -47,10 +51,10 @@ NOTHING = Judgement(Standing.NONE)
 
 
 def judge(
-    request: Power | None, strategy: str, *, created_at: datetime, last_done: datetime | None, now: datetime
+    request: Power | None, strategy: str, *, created_at: datetime, last_done: PowerRequestDone | None, now: datetime
 ) -> Judgement:
-    """`last_done` is the requestedAt of the last request that was done, from the status or else from the mark."""
-    if request is None or request.requested_at <= max(created_at, last_done or created_at):
+    """`last_done` comes from the status or else from the mark."""
+    if request is None or request.requested_at <= created_at or (last_done and _was_done(request, last_done)):
         return NOTHING
     if request.requested_at > now + AHEAD:
         return Judgement(
@@ -66,6 +70,13 @@ def judge(
             f"spec.power.action: {request.action} is not possible with spec.runStrategy {strategy}: {advice}.",
         )
     return Judgement(Standing.PENDING)
+
+
+def _was_done(request: Power, last: PowerRequestDone) -> bool:
+    """Another action of the same second is another request: scripts ask for Start and ForceStop within one."""
+    if request.requested_at == last.requested_at:
+        return last.action in (request.action, UNKNOWN_ACTION)
+    return request.requested_at < last.requested_at
 
 
 def _text(moment: datetime) -> str:

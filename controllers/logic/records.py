@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from controllers.logic.power import UNKNOWN_ACTION
 from crds.base import format_time
 from crds.instancestatus import (
     Hardware,
@@ -49,7 +50,7 @@ def compose(
         run_count=runs,
         starting=starting,
         last_restart=format_time(restart) if restart else "",
-        last_power_request=format_time(done.requested_at) if done and done.done_at else "",
+        last_power_request=format_time(done.requested_at) if done else "",
         imported=status.imported,
         started=tuple(sorted(started)),
     )
@@ -91,7 +92,7 @@ def recover(status: InstanceStatus, facts: InstanceFacts | None) -> InstanceStat
         )
     if status.last_power_request is None and mark.last_power_request:
         at = moment(mark.last_power_request)
-        found["last_power_request"] = PowerRequestDone(action="Unknown", requested_at=at, done_at=at)
+        found["last_power_request"] = PowerRequestDone(action=UNKNOWN_ACTION, requested_at=at, done_at=at)
     if status.last_restart is None and mark.last_restart:
         found["last_restart"] = moment(mark.last_restart)
     return status.model_copy(update=found)
@@ -125,12 +126,6 @@ def runs(status: InstanceStatus, facts: InstanceFacts | None) -> int:
     ):
         return max(count, 1)
     return count
-
-
-def last_done(status: InstanceStatus) -> datetime | None:
-    """requestedAt of the last power request that was done."""
-    done = status.last_power_request
-    return done.requested_at if done and done.done_at else None
 
 
 def moment(text: str) -> datetime:

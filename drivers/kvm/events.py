@@ -5,6 +5,7 @@ keepalive and close events do not work. Callbacks run in that thread: they only 
 libvirt (that would deadlock). Used by `connection.py` (loop) and `endpoint.py` (hub).
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import libvirt
 
 from drivers.base import Event, EventKind
+
+_SAFE_CLIENT = 10_004_000
+"""10.4.0, in libvirt's way of counting: the first without CVE-2024-4418."""
 
 _started = threading.Lock()
 _running = False
@@ -23,6 +27,11 @@ def ensure_loop() -> None:
     with _started:
         if _running:
             return
+        if libvirt.getVersion() < _SAFE_CLIENT:
+            logging.getLogger(__name__).warning(
+                "libvirt's client here is older than 10.4: unless its distributor mended CVE-2024-4418, the operator "
+                "may crash when a host stops answering (docs/decisions/0022)"
+            )
         libvirt.registerErrorHandler(lambda _context, _error: None, None)  # Else libvirt prints to stderr.
         libvirt.virEventRegisterDefaultImpl()
         threading.Thread(target=_loop, name="libvirt-events", daemon=True).start()

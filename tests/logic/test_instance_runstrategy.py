@@ -7,6 +7,7 @@ import pytest
 from controllers.logic.power import Standing, judge
 from controllers.logic.runstrategy import Aim, Past, aim, how_it_ended
 from crds.instance import Power as PowerRequest
+from crds.instancestatus import PowerRequestDone
 from drivers.base import InstanceFacts, Power, Why
 from tests.logic.machines import off, running
 
@@ -99,8 +100,10 @@ NOW = CREATED + timedelta(hours=1)
     [
         ("Always", "Restart", NOW, None, Standing.PENDING),
         ("Always", "Restart", CREATED, None, Standing.NONE),
-        ("Always", "Restart", NOW, NOW, Standing.NONE),
-        ("Always", "Restart", NOW - timedelta(minutes=1), NOW, Standing.NONE),
+        ("Always", "Restart", NOW, ("Restart", NOW), Standing.NONE),
+        ("Always", "Restart", NOW, ("Unknown", NOW), Standing.NONE),
+        ("Manual", "ForceStop", NOW, ("Start", NOW), Standing.PENDING),
+        ("Always", "Restart", NOW - timedelta(minutes=1), ("Reset", NOW), Standing.NONE),
         ("Always", "Restart", NOW + timedelta(minutes=4), None, Standing.PENDING),
         ("Always", "Restart", NOW + timedelta(minutes=6), None, Standing.AHEAD),
         ("Always", "Start", NOW, None, Standing.REFUSED),
@@ -114,10 +117,11 @@ NOW = CREATED + timedelta(hours=1)
     ],
 )
 def test_whether_a_request_is_done(
-    strategy: str, action: str, at: datetime, last: datetime | None, standing: Standing
+    strategy: str, action: str, at: datetime, last: tuple[str, datetime] | None, standing: Standing
 ) -> None:
     request = PowerRequest(action=action, requested_at=at)  # type: ignore[arg-type]
-    found = judge(request, strategy, created_at=CREATED, last_done=last, now=NOW)
+    done = PowerRequestDone(action=last[0], requested_at=last[1], done_at=last[1]) if last else None
+    found = judge(request, strategy, created_at=CREATED, last_done=done, now=NOW)
     assert found.standing is standing
     assert bool(found.message) == (standing in (Standing.REFUSED, Standing.AHEAD))
 
