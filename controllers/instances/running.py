@@ -29,7 +29,10 @@ MOST_TRIES = 2
 
 
 async def drive(work: Work) -> logic.Step:
-    """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError."""
+    """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError.
+
+    A machine that ends, or starts, while it is tended may be seen by the look after one of our own calls alone, which
+    wakes nobody: so the turn goes on with it."""
     prepared = defined = False
     tried: Counter[type[logic.Step]] = Counter()
     if placing.placed(work):
@@ -56,11 +59,13 @@ async def drive(work: Work) -> logic.Step:
                 powering.note_done(work)
                 powering.forget_stop(work)
                 await tending.tend(work)
-                return step
+                if active(work.facts):
+                    return step
             case logic.Rest():
                 powering.note_done(work)
                 await tending.rest(work)
-                return step
+                if not active(work.facts):
+                    return step
             case logic.Wait():
                 if await _waits(work, step):
                     return step

@@ -18,7 +18,8 @@ MOST_CHANGES = 8
 
 
 async def tend(work: Work) -> None:
-    """Of a running guest. Sets RestartRequired, Drifted, AgentConnected. Raises DriverError."""
+    """Of a running guest; left as it is when the guest ends meanwhile. Sets RestartRequired, Drifted, AgentConnected.
+    Raises DriverError."""
     assert work.facts is not None
     await volumes.make_missing(work, {})
     await volumes.carry_over(work)
@@ -26,6 +27,8 @@ async def tend(work: Work) -> None:
     found = nics.nics_of(work)
     await _correct(work, disks, found)
     await _keep_mark(work, disks)
+    if not active(work.facts):
+        return
     reported = await _guest(work, found)
     _show(work, disks, found, reported)
     await nics.give_back(work)
@@ -73,8 +76,9 @@ async def _devices(work: Work) -> shape.Disks:
     """Hot changes, one after the other. A guest that does not let go is asked again later."""
     capabilities: Capabilities | None = None
     for _ in range(MOST_CHANGES):
-        assert work.facts is not None
         disks, found = shape.disks_of(work), nics.nics_of(work)
+        if not active(work.facts):
+            return disks
         ready = await _claimed(work, found)
         if _differences(work, disks, ready, _EVERYTHING).change is None:
             return disks
@@ -114,7 +118,8 @@ def _differences(work: Work, disks: shape.Disks, found: tuple[nics.Nic, ...], ca
 
 async def _correct(work: Work, disks: shape.Disks, found: tuple[nics.Nic, ...]) -> None:
     """driftPolicy: what somebody changed by hand is changed back, or only shown."""
-    assert work.facts is not None
+    if work.facts is None or not active(work.facts):
+        return
     seen = drift.drift(work.facts, disks.attachments(), [n.attachment for n in found if n.attachment], running=True)
     if not seen.message:
         return

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from controllers.engine.client import path_of
 from controllers.engine.engine import Engine
 from controllers.kinds import Wiring
 from controllers.logic.identity import object_uuid
+from drivers import registry
+from drivers.base import Connection, EndPoint
 from drivers.simulated.domains import Domain
 from drivers.simulated.faults import Faults
 from tests.engine.harness import FAST, Cluster, running, until
@@ -27,6 +30,7 @@ class Cloud:
         self.api, self.state, self.hosts = api, state, hosts
         self.faults: Faults
         self.engine: Engine
+        self.open_endpoint: Callable[[Connection, float], EndPoint] = registry.open_endpoint
         self._stack = AsyncExitStack()
 
     # ------------------------------------------------------------ the cloud
@@ -68,7 +72,7 @@ class Cloud:
 
     async def operator_starts(self, **changes: Any) -> None:
         settings = replace(FAST, simulated_state=self.state, listing_interval=0.5, **changes)
-        wiring = Wiring(settings)
+        wiring = Wiring(settings, self.open_endpoint)
         self._stack = AsyncExitStack()
         self.engine = await self._stack.enter_async_context(
             running(self.api, wiring.reconcilers, components=wiring.components, settings=settings)

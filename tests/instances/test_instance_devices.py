@@ -2,7 +2,10 @@
 
 import json
 
+from drivers import registry
+from drivers.base import Connection, InstanceFacts
 from drivers.marks import DiskMark, InstanceMark, decode
+from drivers.recording import Call, RecordingEndPoint
 from tests.engine.harness import until
 from tests.instances.cloud import Cloud, attached, managed, nic
 
@@ -207,6 +210,43 @@ async def test_a_definition_changed_by_hand_is_changed_back(cloud: Cloud) -> Non
     cloud.faults.edit(await cloud.host_of(), uuid, cpus=7)
     await until(lambda: cloud.domain(uuid).shape.cpus == 1, 15.0, what="changed back")
     await cloud.no_condition("Drifted")
+
+
+class EndsAfterDefine(RecordingEndPoint):
+    """The guest ends after the first Define, just before our look."""
+
+    def __init__(self, cloud: Cloud, connection: Connection, timeout: float) -> None:
+        super().__init__(registry.open_endpoint(connection, timeout), connection.host, self._note)
+        self._cloud, self._ends = cloud, False
+
+    def observe_instance(self, host: str, uuid: str) -> InstanceFacts | None:
+        if self._ends and self._cloud.faults.running(uuid):
+            self._ends = False
+            self._cloud.faults.stop(host, uuid)
+        return super().observe_instance(host, uuid)
+
+    def _note(self, call: Call) -> None:
+        self._ends = self._ends or (
+            call.name == "Define" and call.done and bool(self._cloud.faults.running(call.subject))
+        )
+
+
+async def test_a_guest_that_ends_while_its_definition_is_changed_back_is_started_again(cloud: Cloud) -> None:
+    """Only the look after our own call sees it off: that look wakes nobody."""
+    uuid = await cloud.make()
+    await cloud.ready()
+    await cloud.operator_stops()
+
+    cloud.open_endpoint = lambda connection, timeout: EndsAfterDefine(cloud, connection, timeout)
+    await cloud.operator_starts()
+    cloud.faults.edit(await cloud.host_of(), uuid, cpus=7)
+    await until(lambda: cloud.domain(uuid).shape.cpus == 1, 15.0, what="changed back")
+
+    async def runs_again() -> bool:
+        status = await cloud.status()
+        return bool(cloud.faults.running(uuid)) and status["runCount"] == 2 and status["state"] == "Running"
+
+    await until(runs_again, 15.0, what="run 2")
 
 
 async def test_a_definition_changed_by_hand_is_only_shown_with_report(cloud: Cloud) -> None:

@@ -1,5 +1,5 @@
 """Decisions are shown on a simulated cloud, as the kinds' tests have it."""
 
-from tests.kinds.conftest import cloud, faults, images
+from tests.kinds.conftest import cloud, faults
 
-__all__ = ["cloud", "faults", "images"]
+__all__ = ["cloud", "faults"]
