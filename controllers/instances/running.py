@@ -29,10 +29,7 @@ MOST_TRIES = 2
 
 
 async def drive(work: Work) -> logic.Step:
-    """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError.
-
-    A machine that ends, or starts, while it is tended may be seen by the look after one of our own calls alone, which
-    wakes nobody: so the turn goes on with it."""
+    """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError."""
     prepared = defined = False
     tried: Counter[type[logic.Step]] = Counter()
     if placing.placed(work):
@@ -55,19 +52,8 @@ async def drive(work: Work) -> logic.Step:
             case logic.FinishStart():
                 await starting.finish(work)
                 prepared = defined = False
-            case logic.Tend():
-                powering.note_done(work)
-                powering.forget_stop(work)
-                await tending.tend(work)
-                if active(work.facts):
-                    return step
-            case logic.Rest():
-                powering.note_done(work)
-                await tending.rest(work)
-                if not active(work.facts):
-                    return step
-            case logic.Wait():
-                if await _waits(work, step):
+            case logic.Tend() | logic.Rest() | logic.Wait():
+                if await _settled(work, step):
                     return step
             case _:
                 await _power(work, step)
@@ -110,6 +96,23 @@ async def _power(work: Work, step: logic.Step) -> None:
         case logic.PressReset():
             await work.act(Reset())
             powering.record(work)
+
+
+async def _settled(work: Work, step: logic.Tend | logic.Rest | logic.Wait) -> bool:
+    """Whether the turn ends with this step. A machine that ends, or starts, while it is tended may be seen by the look
+    after one of our own calls alone, which wakes nobody: then the turn goes on."""
+    match step:
+        case logic.Tend():
+            powering.note_done(work)
+            powering.forget_stop(work)
+            await tending.tend(work)
+            return active(work.facts)
+        case logic.Rest():
+            powering.note_done(work)
+            await tending.rest(work)
+            return not active(work.facts)
+        case logic.Wait():
+            return await _waits(work, step)
 
 
 async def _waits(work: Work, step: logic.Wait) -> bool:
