@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import orjson
+
 from controllers.logic.conditions import Conditions
 from crds.base import Model
 
@@ -34,7 +36,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Obj(Generic[S, T]):
-    """An immutable snapshot of one object as the cache holds it. `spec` and `status` are parsed once per version."""
+    """An immutable snapshot of one object as the cache holds it. `spec` and `status` are parsed once per version.
+
+    Ten thousands of them are held: the status as the API gave it is packed, and the conditions are not parsed besides.
+    """
 
     key: Key
     uid: str
@@ -48,8 +53,11 @@ class Obj(Generic[S, T]):
     finalizers: tuple[str, ...]
     spec: S
     status: T
-    raw_status: Mapping[str, Any]
-    """As the API gave it: what the composed status is compared with."""
+    """Without its conditions."""
+    conditions: tuple[Mapping[str, Any], ...]
+    """As the API gave them."""
+    packed_status: bytes
+    """The whole status as the API gave it, as JSON with sorted keys: equal when the statuses are."""
     problem: str = ""
     """Why the spec cannot be read, in a person's words. `spec` is then the last one that could, or has gaps (reading
     one raises AttributeError), and the engine does not reconcile the object: it is there all the same."""
@@ -62,12 +70,15 @@ class Obj(Generic[S, T]):
     def name(self) -> str:
         return self.key.name
 
+    @property
+    def raw_status(self) -> dict[str, Any]:
+        """As the API gave it, made anew for each asking: what the composed status is compared with."""
+        unpacked: dict[str, Any] = orjson.loads(self.packed_status)
+        return unpacked
+
     def condition(self, type_: str) -> Mapping[str, Any] | None:
         """The condition of that type as the API gave it."""
-        for condition in self.raw_status.get("conditions") or ():
-            if condition.get("type") == type_:
-                return condition  # type: ignore[no-any-return]
-        return None
+        return next((condition for condition in self.conditions if condition.get("type") == type_), None)
 
     def is_true(self, type_: str) -> bool:
         """Whether that condition is there and True."""

@@ -275,4 +275,4 @@ def _difference(old: Obj[Any, Any] | None, new: Obj[Any, Any]) -> Why | None:
         or old.labels != new.labels
     ):
         return Why.CHANGED
-    return Why.STATUS if old.raw_status != new.raw_status else None
+    return Why.STATUS if old.packed_status != new.packed_status else None

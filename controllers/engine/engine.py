@@ -125,8 +125,10 @@ class Engine:
         self.pulse.ready = "listing"
         self.lease.keep(self._lose)
         components = self._build(installation)
-        self.watch.start()
         await self.relist.fill()
+        # Not before: two lists of everything at once would take the most memory of its whole life. What vanishes in
+        # between is found by the list of metadata that follows every list of Kopf's.
+        self.watch.start()
         for component in components:
             self._components.append(component)
             await component.start()

@@ -7,7 +7,7 @@ import asyncio
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,11 +49,11 @@ class Occurrence:
     warning: bool
 
 
-def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+def transitions(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
     """(reason, note, warning) of each condition that people follow and that came to say something else."""
-    old = {condition["type"]: condition for condition in before.get("conditions") or ()}
+    old = {condition["type"]: condition for condition in before}
     found = []
-    for condition in after.get("conditions") or ():
+    for condition in after:
         type_ = condition["type"]
         was = old.get(type_, {})
         if (

@@ -40,7 +40,7 @@ class Intake:
 
     def seen(self, kind: str, raw: Mapping[str, Any]) -> bool:
         """A version that was listed, read or made by us. True if it was news."""
-        return self._cache.apply(kind, _stripped(raw))
+        return self._cache.apply(kind, raw)
 
     def gone(self, key: Key, uid: str) -> bool:
         """An object that is known to be gone. True if that was news."""
@@ -59,17 +59,10 @@ class Intake:
 
     def written(self, kind: str, raw: Mapping[str, Any]) -> None:
         """The answer to such a write."""
-        self._cache.apply(kind, _stripped(raw), own=True)
+        self._cache.apply(kind, raw, own=True)
 
     def _take(self, kind: str, type_: str | None, raw: Mapping[str, Any]) -> None:
         if type_ == "DELETED":
             self._cache.remove(key_of(kind, raw), raw["metadata"]["uid"])
         else:
-            self._cache.apply(kind, _stripped(raw))
-
-
-def _stripped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = raw["metadata"]
-    if "managedFields" not in metadata:
-        return raw
-    return {**raw, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
+            self._cache.apply(kind, raw)

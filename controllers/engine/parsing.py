@@ -3,16 +3,20 @@
 A spec or status that the models cannot read (a newer version wrote it, or somebody by hand) never raises here.
 """
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
+import orjson
 import pydantic
 
 from controllers.engine.base import Key, Obj
 from crds.base import Kind, Model
 
 M = TypeVar("M", bound=Model)
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""As long as all the rest, and nothing that is not in the spec."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,7 +30,8 @@ def parse(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None) -> Obj[
     metadata = raw["metadata"]
     generation = metadata.get("generation") or 0
     raw_status: Mapping[str, Any] = raw.get("status") or {}
-    same_status = old is not None and old.raw_status == raw_status
+    packed = orjson.dumps(raw_status, option=orjson.OPT_SORT_KEYS)
+    same_status = old is not None and old.packed_status == packed
     spec, problem = _spec(kind, raw, old, generation)
     return Obj(
         key=key_of(kind.kind, raw),
@@ -37,11 +42,12 @@ def parse(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None) -> Obj[
         deleting=bool(metadata.get("deletionTimestamp")),
         deleted_at=_time(metadata.get("deletionTimestamp")),
         labels=metadata.get("labels") or {},
-        annotations=metadata.get("annotations") or {},
+        annotations={name: text for name, text in (metadata.get("annotations") or {}).items() if name != _APPLIED},
         finalizers=tuple(metadata.get("finalizers") or ()),
         spec=spec,
-        status=old.status if old is not None and same_status else _leniently(kind.status, raw_status)[0],
-        raw_status=raw_status,
+        status=old.status if old is not None and same_status else _status(kind, raw_status),
+        conditions=old.conditions if old is not None and same_status else _conditions(raw_status),
+        packed_status=packed,
         problem=problem,
     )
 
@@ -53,6 +59,18 @@ def _spec(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None, generat
     if problem and old is not None:
         return old.spec, problem
     return spec, problem
+
+
+def _status(kind: Kind, raw: Mapping[str, Any]) -> Model:
+    return _leniently(kind.status, {name: value for name, value in raw.items() if name != "conditions"})[0]
+
+
+def _conditions(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Thousands of objects say the same of themselves: each word of theirs is kept once."""
+    return tuple(
+        {name: sys.intern(value) if type(value) is str and name != "message" else value for name, value in c.items()}
+        for c in raw.get("conditions") or ()
+    )
 
 
 def _leniently(model: type[M], raw: Mapping[str, Any]) -> tuple[M, str]:

@@ -28,21 +28,20 @@ def compose(status: StatusModel, conditions: Iterable[Mapping[str, Any]], genera
 
 def same(kind: Kind, composed: Mapping[str, Any], obj: Obj[Any, Any]) -> bool:
     """Whether the API has that status already, by value: quantities, times, defaults and key order do not matter."""
-    if composed == obj.raw_status or _said_from_creation(kind, composed, obj):
+    has = obj.raw_status
+    if composed == has or _said_from_creation(kind, composed, has):
         return True
-    if _told(composed) != _told(obj.raw_status):
+    if _told(composed) != _told(has):
         return False  # Most that differ differ here, and the long way costs as much as composing it.
-    has: StatusModel = obj.status
     try:
-        canonical = kind.status.model_validate(composed).to_yaml()
+        return _canonical(kind, composed) == _canonical(kind, has)
     except pydantic.ValidationError:
         return False  # The API server says what is wrong with it.
-    return _comparable(canonical) == _comparable(has.to_yaml())
 
 
-def _said_from_creation(kind: Kind, composed: Mapping[str, Any], obj: Obj[Any, Any]) -> bool:
+def _said_from_creation(kind: Kind, composed: Mapping[str, Any], has: Mapping[str, Any]) -> bool:
     """Whether the schema's default, which is still the status, says it all: a claim costs one write."""
-    if kind.from_creation is None or "observedGeneration" in obj.raw_status or composed.keys() != _BARE:
+    if kind.from_creation is None or "observedGeneration" in has or composed.keys() != _BARE:
         return False
     said = {c["type"]: (c["status"], c["reason"], c["message"]) for c in composed["conditions"]}
     ready, synced = said.pop("Ready", None), said.pop("Synced", None)
@@ -56,7 +55,9 @@ def _told(status: Mapping[str, Any]) -> object:
     return status.get("observedGeneration"), status.get("state"), said
 
 
-def _comparable(status: dict[str, Any]) -> dict[str, Any]:
+def _canonical(kind: Kind, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises pydantic.ValidationError."""
+    status = kind.status.model_validate(raw).to_yaml()
     status["conditions"] = sorted(status.get("conditions") or (), key=lambda condition: str(condition["type"]))
     return status
 

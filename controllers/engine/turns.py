@@ -45,9 +45,9 @@ class LiveTurn:
         give_way: Callable[[], Awaitable[None]],
     ) -> None:
         self.obj = obj
-        self.first_status = obj.raw_status
+        self.first = obj.conditions
         self.status: Any = obj.status
-        self.conditions = Conditions(obj.raw_status.get("conditions") or (), obj.generation, now)
+        self.conditions = Conditions(obj.conditions, obj.generation, now)
         self.paused = PAUSED in obj.annotations
         self.over = False
         _turn.set(self)
@@ -134,7 +134,7 @@ class LiveTurn:
     def _with_unset(self, composed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         kept = [
             dict(old)
-            for old in self.obj.raw_status.get("conditions") or ()
+            for old in self.obj.conditions
             if not self.conditions.is_set(old["type"]) and old["type"] not in ALWAYS | ENGINE_OWNED
         ]
         return sorted([*composed, *kept], key=lambda condition: (condition["type"] != "Ready", condition["type"]))

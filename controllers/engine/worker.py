@@ -163,7 +163,7 @@ class Worker:
             level("status not written", error=str(error))
             return Outcome(Next.RETRY, "APIError")
         if turn.written:
-            for reason, note, warning in transitions(turn.first_status, turn.obj.raw_status):
+            for reason, note, warning in transitions(turn.first, turn.obj.conditions):
                 (log.warning if warning else log.info)("transition", reason=reason, note=note)
                 self._events.emit(turn.obj, reason, note, warning=warning)
         told = turn.events if outcome.write or outcome.next is Next.RELEASED else []

@@ -4,6 +4,7 @@ They apply the examples under their own names and leave what they make: in the p
 would take it up.
 """
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -19,7 +20,7 @@ Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="package")
 def kubectl() -> Iterator[Kubectl]:
     """`kubectl(*args, input=None, check=True)`, as the administrator of a control plane with CRDs and policies."""
-    plane = ControlPlane("crds-test")
+    plane = ControlPlane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-crds")
     plane.down()
     plane.up()
     program = Program(plane.kubectl, plane.kubeconfig)

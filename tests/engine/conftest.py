@@ -1,5 +1,6 @@
 """The control plane of the engine's tests: one for all of them, with two small kinds of their own."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from tests.engine.widgets import KINDS, crds
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
-    plane = ControlPlane("t-engine")
+    plane = ControlPlane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-engine")
     plane.down()
     plane.up()
     yield plane

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from lab.controlplane import ControlPlane
-from tests.faults import drvworld
 from tests.faults.apiworld import World, fresh_plane, world
 from tests.soak.budget import pytest_runtest_setup
 
@@ -43,9 +42,3 @@ def api(shared_world: World) -> Iterator[World]:
     shared_world.proxy.clear()
     shared_world.proxy.go_on()
     shared_world.settle()
-
-
-@pytest.fixture(scope="session")
-def driver_plane() -> Iterator[ControlPlane]:
-    """No operator but those in the tests' own process works on it."""
-    yield from drvworld.fresh_plane()

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +15,13 @@ from typing import Any
 
 from controllers import metrics
 from controllers.config import Settings
-from controllers.kinds import Wiring
 from drivers import registry
 from drivers.base import Connection, EndPoint
-from lab import install
 from lab.controlplane import ControlPlane
 from lab.kubectl import Kubectl
 from tests import cluster as person
 from tests.drivers.images import ImageServer
-from tests.engine.harness import FAST, Cluster, running, until
+from tests.engine.harness import FAST, Cluster, until
 from tests.faults.declared import differences
 from tests.instances.cloud import NAMESPACE, Cloud
 from tests.kinds.simcloud import SimCloud
@@ -41,16 +39,8 @@ class DriverCloud(Cloud):
     def __init__(self, plane: ControlPlane, state: Path, hosts: tuple[str, ...]) -> None:
         super().__init__(Cluster(plane.kubeconfig), state, hosts)
         self.kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
-        self.open_endpoint: Open = registry.open_endpoint
+        self.settings = SETTINGS
         self.images = ImageServer()
-
-    async def operator_starts(self, **changes: Any) -> None:
-        settings = replace(SETTINGS, simulated_state=self.state, **changes)
-        wiring = Wiring(settings, open_endpoint=self.open_endpoint)
-        self._stack = contextlib.AsyncExitStack()
-        self.engine = await self._stack.enter_async_context(
-            running(self.api, wiring.reconcilers, components=wiring.components, settings=settings)
-        )
 
     @property
     def pool(self) -> str:
@@ -191,16 +181,6 @@ QUICK = {
     "controllers.host.REFUSED_AGAIN": 1.0,
 }
 """Times scaled down, for `monkeypatch.setattr`."""
-
-
-def fresh_plane() -> Iterator[ControlPlane]:
-    """A control plane of these tests' own."""
-    plane = ControlPlane(f"t-drv{os.environ.get('STRATIFORM_LAB', '')[:6]}")
-    plane.down()
-    plane.up()
-    install.kinds(Kubectl(plane.kubectl, plane.kubeconfig))
-    yield plane
-    plane.down()
 
 
 @contextlib.asynccontextmanager

@@ -57,11 +57,11 @@ def door(tmp_path: Path) -> Door:
 
 @pytest.fixture
 async def cloud(
-    driver_plane: ControlPlane, tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+    wiped_plane: ControlPlane, tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[DriverCloud]:
     for name, seconds in QUICK.items():
         monkeypatch.setattr(name, seconds)
-    async with cloud_of(driver_plane, tmp_path / "cloud.db", hosts=1, open_endpoint=door) as found:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db", hosts=1, open_endpoint=door) as found:
         await secret(found, "first")
         cluster = {"hostPodRef": {"name": "rack-1"}, "hypervisor": "KVM"}
         await found.api.create("HostCluster", "kvm-1", cluster)

@@ -15,10 +15,10 @@ async def pinned(cloud: DriverCloud, name: str, host: str) -> str:
 
 
 async def test_a_call_that_hangs_for_ever_makes_only_its_end_point_wait(
-    driver_plane: ControlPlane, tmp_path: Path
+    wiped_plane: ControlPlane, tmp_path: Path
 ) -> None:
     stuck = Stubborn("node-1", "apply")
-    async with cloud_of(driver_plane, tmp_path / "cloud.db", open_endpoint=stuck.open) as cloud:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db", open_endpoint=stuck.open) as cloud:
         stuck.armed = True
         await pinned(cloud, "stuck", "node-1")
         await until(lambda: stuck.caught, 10.0, what="the call is out")
@@ -39,11 +39,11 @@ async def test_a_call_that_hangs_for_ever_makes_only_its_end_point_wait(
 
 
 async def test_a_connection_that_opens_and_never_answers_is_given_up_and_costs_few_threads(
-    driver_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wiped_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("controllers.fleet.session.MOST_HUNG", 1)
     stuck = Stubborn("node-1", "observe_host")
-    async with cloud_of(driver_plane, tmp_path / "cloud.db", open_endpoint=stuck.open) as cloud:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db", open_endpoint=stuck.open) as cloud:
         await pinned(cloud, "web-1", "node-1")
         await cloud.ready(name="web-1")
         stuck.armed = True

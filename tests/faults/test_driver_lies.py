@@ -18,8 +18,8 @@ from tests.instances.cloud import managed
 
 
 @pytest.fixture
-async def cloud(driver_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[DriverCloud]:
-    async with cloud_of(driver_plane, tmp_path / "cloud.db") as found:
+async def cloud(wiped_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[DriverCloud]:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db") as found:
         yield found
 
 
@@ -85,12 +85,12 @@ class _Fickle:
 
 
 async def test_facts_that_change_between_two_reads_change_nothing_that_runs(
-    driver_plane: ControlPlane, tmp_path: Path
+    wiped_plane: ControlPlane, tmp_path: Path
 ) -> None:
     def open_endpoint(connection: Connection, timeout: float) -> EndPoint:
         return _Fickle(registry.open_endpoint(connection, timeout))
 
-    async with cloud_of(driver_plane, tmp_path / "cloud.db", open_endpoint=open_endpoint) as cloud:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db", open_endpoint=open_endpoint) as cloud:
         uuid = await cloud.make(volumes=[managed("root")])
         await cloud.ready()
         events = len(await cloud.told("web-1"))

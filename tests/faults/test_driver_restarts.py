@@ -66,8 +66,8 @@ def restarts() -> Restarts:
 
 
 @pytest.fixture
-async def cloud(driver_plane: ControlPlane, tmp_path: Path, restarts: Restarts) -> AsyncIterator[DriverCloud]:
-    async with cloud_of(driver_plane, tmp_path / "cloud.db", open_endpoint=restarts.open) as found:
+async def cloud(wiped_plane: ControlPlane, tmp_path: Path, restarts: Restarts) -> AsyncIterator[DriverCloud]:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db", open_endpoint=restarts.open) as found:
         restarts.cloud = found
         yield found
 

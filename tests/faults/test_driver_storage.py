@@ -17,11 +17,11 @@ FULL = "no space left on device: 0 of 1 TiB are free"
 
 @pytest.fixture
 async def cloud(
-    driver_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wiped_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[DriverCloud]:
     for name, seconds in QUICK.items():
         monkeypatch.setattr(name, seconds)
-    async with cloud_of(driver_plane, tmp_path / "cloud.db") as found:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db") as found:
         yield found
 
 

@@ -12,8 +12,8 @@ from tests.instances.cloud import managed
 
 
 @pytest.fixture
-async def cloud(driver_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[DriverCloud]:
-    async with cloud_of(driver_plane, tmp_path / "cloud.db") as found:
+async def cloud(wiped_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[DriverCloud]:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db") as found:
         yield found
 
 
@@ -100,8 +100,8 @@ async def test_a_flapping_host_holds_up_nobody_else_and_is_told_without_a_storm(
     await cloud.describe("instance", "web-1")
 
 
-async def test_a_host_with_fifty_guests_dies_and_returns(driver_plane: ControlPlane, tmp_path: Path) -> None:
-    async with cloud_of(driver_plane, tmp_path / "cloud.db", hosts=1) as cloud:
+async def test_a_host_with_fifty_guests_dies_and_returns(wiped_plane: ControlPlane, tmp_path: Path) -> None:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db", hosts=1) as cloud:
         await cloud.api.patch(
             "Host", "node-1", {"spec": {"connection": {"simulated": {"cpus": 128, "memory": "512Gi"}}}}
         )

@@ -72,7 +72,7 @@ async def storm(cloud: DriverCloud, instances: int, seconds: float, seed: int) -
         raise AssertionError("\n".join(weather.text) + f"\n{error}") from None
 
 
-async def test_thirty_instances_in_bad_weather(driver_plane: ControlPlane, tmp_path: Path) -> None:
+async def test_thirty_instances_in_bad_weather(wiped_plane: ControlPlane, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    async with cloud_of(driver_plane, tmp_path / "cloud.db", hosts=3) as cloud:
+    async with cloud_of(wiped_plane, tmp_path / "cloud.db", hosts=3) as cloud:
         await storm(cloud, 30, 15.0, seed)

@@ -31,6 +31,7 @@ class Cloud:
         self.faults: Faults
         self.engine: Engine
         self.open_endpoint: Callable[[Connection, float], EndPoint] = registry.open_endpoint
+        self.settings = replace(FAST, listing_interval=0.5)
         self._stack = AsyncExitStack()
 
     # ------------------------------------------------------------ the cloud
@@ -71,7 +72,7 @@ class Cloud:
         self.faults.close()
 
     async def operator_starts(self, **changes: Any) -> None:
-        settings = replace(FAST, simulated_state=self.state, listing_interval=0.5, **changes)
+        settings = replace(self.settings, simulated_state=self.state, **changes)
         wiring = Wiring(settings, self.open_endpoint)
         self._stack = AsyncExitStack()
         self.engine = await self._stack.enter_async_context(

@@ -2,7 +2,6 @@
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,10 @@ from tests.soak.budget import seconds
 SECONDS = seconds(600.0)
 
 
-@pytest.fixture(scope="module")
-def driver_plane() -> Iterator[ControlPlane]:
-    yield from drvworld.fresh_plane()
-
-
 @pytest.mark.takes(SECONDS + 40)
 @pytest.mark.timeout(SECONDS + 600)
-async def test_a_hundred_instances_in_ten_minutes_of_bad_weather(driver_plane: ControlPlane, tmp_path: Path) -> None:
+async def test_a_hundred_instances_in_ten_minutes_of_bad_weather(wiped_plane: ControlPlane, tmp_path: Path) -> None:
     """$SEED replays the deeds of a run that failed."""
     seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**6)))
-    async with drvworld.cloud_of(driver_plane, tmp_path / "cloud.db", hosts=5) as cloud:
+    async with drvworld.cloud_of(wiped_plane, tmp_path / "cloud.db", hosts=5) as cloud:
         await storm(cloud, 100, SECONDS, seed)
