@@ -126,9 +126,7 @@ class Engine:
         self.lease.keep(self._lose)
         components = self._build(installation)
         await self.relist.fill()
-        # Not before: two lists of everything at once would take the most memory of its whole life. What vanishes in
-        # between is found by the list of metadata that follows every list of Kopf's.
-        self.watch.start()
+        self.watch.start()  # It goes on from these lists.
         for component in components:
             self._components.append(component)
             await component.start()
@@ -156,9 +154,9 @@ class Engine:
             self.client, self._kinds, self.cache, self.intake, page=self.settings.page, retry=self.settings.lease_renew
         )
         self.watch = self._make_watch(
-            self._kinds.values(), self.source, self.settings, self._watched, self._watch_started
+            self._kinds.values(), self.source, self.settings, self.intake.event, self.relist.begin_watch
         )
-        self.client.recovered = self._watch_started
+        self.client.recovered = self._relist_soon
         writer = Writer(self.client, self._kinds, self.intake)
         self.worker = Worker(
             self.settings, self._kinds, reconcilers, self.cache, self.queue, writer, self.events, self.api, self.intake
@@ -193,18 +191,10 @@ class Engine:
         log.error("Lease lost")
         self._stopping.set()
 
-    def _watched(self, kind: str, type_: str | None, raw: Mapping[str, Any]) -> None:
-        self.intake.event(kind, type_, raw)
-        if type_ is None:
-            # Kopf has listed this kind, and it never reports what vanished before such a list.
-            self._relist_soon(kind)
-
-    def _watch_started(self) -> None:
-        for kind in (*self._kinds, "Namespace"):
-            self._relist_soon(kind)
-
-    def _relist_soon(self, kind: str) -> None:
-        self._relist_due[kind] = time.monotonic() + self.settings.relist_delay
+    def _relist_soon(self) -> None:
+        """The API server is back: the watch may have lost what it said last."""
+        due = time.monotonic() + self.settings.relist_delay
+        self._relist_due = dict.fromkeys((*self._kinds, "Namespace"), due)
         self._relist_wanted.set()
 
     async def _relist_now_and_then(self) -> None:

@@ -23,10 +23,10 @@ class Intake:
         self._cache = cache
         self.events = 0
         """How many the watch has reported."""
-        self._writing: dict[Key, list[tuple[str | None, Mapping[str, Any]]]] = {}
+        self._writing: dict[Key, list[tuple[str, Mapping[str, Any]]]] = {}
 
-    def event(self, kind: str, type_: str | None, raw: Mapping[str, Any]) -> None:
-        """What the watch reported: type None (listed), ADDED, MODIFIED or DELETED. Never raises."""
+    def event(self, kind: str, type_: str, raw: Mapping[str, Any]) -> None:
+        """What the watch reported: ADDED, MODIFIED or DELETED. Never raises."""
         self.events += 1
         metrics.WATCH_EVENTS.labels(kind).inc()
         try:
@@ -61,7 +61,7 @@ class Intake:
         """The answer to such a write."""
         self._cache.apply(kind, raw, own=True)
 
-    def _take(self, kind: str, type_: str | None, raw: Mapping[str, Any]) -> None:
+    def _take(self, kind: str, type_: str, raw: Mapping[str, Any]) -> None:
         if type_ == "DELETED":
             self._cache.remove(key_of(kind, raw), raw["metadata"]["uid"])
         else:

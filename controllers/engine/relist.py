@@ -4,6 +4,7 @@ The engine reconciles nothing before `fill` has listed every kind once, so that 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from crds.base import Kind
 
 _MOST_GETS = 100
 _RESTARTS = 3
+_FRESH = 30.0
+"""Seconds after a list for which the API server surely knows what came after it."""
 log = structlog.get_logger(__name__)
 
 
@@ -31,11 +34,22 @@ class Relist:
     ) -> None:
         self._client, self._kinds, self._cache, self._intake = client, kinds, cache, intake
         self._page, self._retry = page, retry
+        self._begun: dict[str, tuple[int, float]] = {}
+        """Versions of whole lists from which no watch has gone on yet, and when they ended."""
         self._paths = {kind: path_of(entry) for kind, entry in kinds.items()} | {"Namespace": "/api/v1/namespaces"}
 
     async def fill(self) -> None:
         """List every kind whole; waits for as long as a kind cannot be listed (its CRD may come later)."""
         await asyncio.gather(*(self._fill(kind) for kind in self._paths))
+
+    async def begin_watch(self, kind: str) -> str:
+        """The resource version from which a watch goes on without loss: of a whole list of just now, or of a new one.
+        Waits for as long as the kind cannot be listed."""
+        version, ended = self._begun.pop(kind, (0, -_FRESH))
+        if time.monotonic() - ended > _FRESH:
+            await self._fill(kind)
+            version, _ = self._begun.pop(kind)
+        return str(version)
 
     async def repair_all(self) -> int:
         """Look for what was lost, kind by kind; how many objects differed. What could not be listed is tried next
@@ -72,7 +86,9 @@ class Relist:
                 await asyncio.sleep(self._retry)
 
     async def _whole(self, kind: str) -> int:
-        return await self._walk(kind, JSON, self._take_whole)
+        found, version = await self._walk(kind, JSON, self._take_whole)
+        self._begun[kind] = version, time.monotonic()
+        return found
 
     async def _by_metadata(self, kind: str) -> int:
         """Falls back to a whole list when many objects differ."""
@@ -86,7 +102,7 @@ class Relist:
                 stale.append(key)
             return 0
 
-        found = await self._walk(kind, METADATA_ONLY, compare)
+        found, _ = await self._walk(kind, METADATA_ONLY, compare)
         if len(stale) > _MOST_GETS:
             return found + await self._whole(kind)
         for key in stale:
@@ -105,9 +121,9 @@ class Relist:
     async def _take_whole(self, kind: str, item: Mapping[str, Any], known: Mapping[Key, tuple[str, int]]) -> int:
         return self._count(kind, "changed") if self._intake.seen(kind, item) else 0
 
-    async def _walk(self, kind: str, accept: str, take: Any) -> int:
+    async def _walk(self, kind: str, accept: str, take: Any) -> tuple[int, int]:
         """One whole list; an expired continuation starts it again. Afterwards, what is known and not newer than the
-        list and was not in it is gone."""
+        list and was not in it is gone. Answers how many objects differed, and the list's version."""
         for _ in range(_RESTARTS):
             known = self._cache.versions(kind)
             listed: set[Key] = set()
@@ -125,7 +141,7 @@ class Relist:
                 if error.status != 410:
                     raise
                 continue
-            return found + self._drop(kind, listed, version)
+            return found + self._drop(kind, listed, version), version
         raise ApiError(410, "Expired", f"list of {kind} expired {_RESTARTS} times before its end")
 
     def _drop(self, kind: str, listed: set[Key], version: int) -> int:

@@ -1,5 +1,6 @@
-"""Kopf's part: it watches every kind and hands each event over. It runs in a thread and loop of its own, is started
-again whenever it ends (it does: design.md §8), and never touches the queue, the engine's tasks or our objects.
+"""Kopf's part: it watches every kind, from the list that the engine makes for it, and hands each event over. It runs in
+a thread and loop of its own, is started again whenever it ends (it does: design.md §8), and never touches the queue,
+the engine's tasks or our objects.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import threading
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import structlog
 
 from controllers import metrics
 from controllers.config import Settings
+from controllers.engine import kopf_seams
 from controllers.engine.credentials import CredentialSource, NoCredentials
 from crds.base import GROUP, VERSION, Kind
 
@@ -28,23 +30,25 @@ _CANCELS = 6
 _GRACE = 2.0
 """Seconds that Kopf gets for ending by itself."""
 _KOPF = str(Path(kopf.__file__).parent)
-Event = tuple[str, str | None, Mapping[str, Any]]
+Event = tuple[str, str, Mapping[str, Any]]
 log = structlog.get_logger(__name__)
 
 
 class Watch:
-    """`deliver` is called in the engine's loop, once per event; `started` each time Kopf's operator was started."""
+    """`list_` and `deliver` are called in the engine's loop: the one before a kind is watched, to bring the cache up to
+    the version that it answers, the other once per event."""
 
     def __init__(
         self,
         kinds: Collection[Kind],
         source: CredentialSource,
         settings: Settings,
-        deliver: Callable[[str, str | None, Mapping[str, Any]], None],
-        started: Callable[[], None],
+        deliver: Callable[[str, str, Mapping[str, Any]], None],
+        list_: Callable[[str], Coroutine[Any, Any, str]],
     ) -> None:
         self._kinds, self._source, self._settings = kinds, source, settings
-        self._deliver, self._started = deliver, started
+        self._deliver, self._list = deliver, list_
+        self._names = {(GROUP, kind.plural): kind.kind for kind in kinds} | {("", "namespaces"): "Namespace"}
         self._events: deque[Event] = deque()
         self._handed_over = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,6 +63,7 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         # Its chatter about every request and task; what matters of it is logged by the supervisor.
         logging.getLogger("kopf").setLevel(logging.ERROR)
+        kopf_seams.install()
         self._thread.start()
 
     async def stop(self) -> None:
@@ -85,7 +90,6 @@ class Watch:
             began = time.monotonic()
             self.starts += 1
             metrics.WATCH_STARTS.inc()
-            self._call(self._started)
             outcome = self._once()
             if self._stop.is_set():
                 return
@@ -155,23 +159,19 @@ class Watch:
                 token=found.token,
             )
 
-        for kind in self._kinds:
-            self._register_kind(registry, kind.kind, GROUP, VERSION, kind.plural)
-        self._register_kind(registry, "Namespace", "", "v1", "namespaces")
+        for group, plural in self._names:
+            # Tells Kopf what to watch; the events themselves come by `event`.
+            @kopf.on.event(group, VERSION if group else "v1", plural, registry=registry, id=f"watch {plural}")
+            async def never_called(**_: Any) -> None: ...
 
-    def _register_kind(self, registry: kopf.OperatorRegistry, kind: str, group: str, version: str, plural: str) -> None:
-        def hand_over(event: kopf.RawEvent, **_: Any) -> bool:
-            self._hand_over((kind, event["type"], event["object"]))
-            return False
+    async def begin(self, group: str, plural: str) -> str | None:
+        kind = self._names.get((group, plural))
+        if kind is None or self._loop is None:
+            return None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._list(kind), self._loop))
 
-        # Done where Kopf asks whether the handler is meant: to call one costs more than all else that it does with an
-        # event, since the arguments are made anew for each step.
-        @kopf.on.event(group, version, plural, registry=registry, id=f"hand over {plural}", when=hand_over)
-        async def never_called(**_: Any) -> None:
-            """Every event was handed over already."""
-
-    def _hand_over(self, event: Event) -> None:
-        self._events.append(event)
+    def event(self, group: str, plural: str, type_: str, raw: Mapping[str, Any]) -> None:
+        self._events.append((self._names[group, plural], type_, raw))
         if not self._handed_over.is_set():
             self._handed_over.set()
             self._call(self._drain)
@@ -196,13 +196,12 @@ class Watch:
         self._call(self._drain)
 
     def _kopf_settings(self) -> kopf.OperatorSettings:
-        settings = kopf.OperatorSettings()
+        settings = kopf_seams.SeamSettings()
+        settings.receiver = self
         settings.process.ultimate_exiting_timeout = None
         settings.posting.enabled = False
         settings.persistence.progress_storage = _NoProgress()
         settings.persistence.diffbase_storage = _NoDiffBase()
-        # A list is parsed in one step that nothing comes between: one of 10,000 objects held the engine for seconds.
-        settings.watching.chunk_size = self._settings.page
         settings.watching.server_timeout = self._settings.watch_server_timeout
         settings.watching.client_timeout = self._settings.watch_server_timeout + 30
         settings.watching.inactivity_timeout = 70  # Kubernetes sends a bookmark every 60 s.

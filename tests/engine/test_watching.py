@@ -1,6 +1,7 @@
 """What happens to the watch and to what it missed: Kopf that ends, an API server that restarts, a wire that is cut."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from controllers import metrics
 from controllers.engine.base import Key
 from controllers.engine.queue import Priority
+from controllers.engine.relist import Relist
 from lab.controlplane import ControlPlane
 from tests.engine.harness import FAST, Cluster, running, until
 from tests.engine.proxy import Wire
@@ -48,13 +50,32 @@ async def test_when_kopf_ends_it_is_started_again_and_neither_queue_nor_tasks_ar
         assert engine.lease.holds()
 
 
+async def test_each_watch_goes_on_from_a_list_of_ours(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seams in Kopf hold (controllers/engine/kopf_seams.py)."""
+    begun: Counter[str] = Counter()
+    begin = Relist.begin_watch
+
+    async def noted(relist: Relist, kind: str) -> str:
+        version = await begin(relist, kind)
+        begun[kind] += 1
+        return version
+
+    monkeypatch.setattr(Relist, "begin_watch", noted)
+    async with running(cluster, only(Widgets())) as engine:
+        await until(lambda: set(begun) == {*cluster.kinds, "Namespace"}, what="every kind is watched")
+        seen = engine.intake.events
+        await make(cluster, "one")
+        await until(lambda: engine.intake.events > seen, what="its event")
+        assert set(begun.values()) == {1}
+
+
 async def test_an_end_amid_a_flood_of_events_leaves_no_worker_of_kopfs_unawaited(
     cluster: Cluster, recwarn: pytest.WarningsRecorder
 ) -> None:
     widgets = Widgets()
-    await make(cluster, *(f"w{n}" for n in range(60)))
-    for _ in range(3):
+    for turn in range(3):
         async with running(cluster, only(widgets)) as engine:
+            await make(cluster, *(f"w{turn}-{n}" for n in range(60)))
             await until(lambda engine=engine: engine.intake.events > 0)
             engine.watch.restart()
             await until(lambda engine=engine: engine.watch.starts > 1)

@@ -7,7 +7,7 @@ with Killed, before or after they took effect; nothing of it runs on.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from drivers.simulated.watch import Watcher
 from tests.model.clock import Clock, VirtualLoop
 from tests.model.store import Store
 
-Deliver = Callable[[str, str | None, Mapping[str, Any]], None]
+Deliver = Callable[[str, str, Mapping[str, Any]], None]
 INSTALLATION = "model"
 WATCH_LAG = 0.02
 API_LAG = 0.005
@@ -245,10 +245,13 @@ class MemoryWatch:
     """Has the interface of the engine's `Watch`."""
 
     def __init__(
-        self, life: Life, kinds: Any, source: Any, settings: Any, deliver: Deliver, started: Callable[[], None]
-    ):
-        self._life, self._deliver, self._started = life, deliver, started
-        self._coming: deque[tuple[str, str | None, Mapping[str, Any]]] = deque()
+        self, life: Life, kinds: Any, source: Any, settings: Any, deliver: Deliver,
+        list_: Callable[[str], Coroutine[Any, Any, str]],
+    ):  # fmt: skip
+        self._life, self._deliver, self._list = life, deliver, list_
+        self._kinds = [*(kind.kind for kind in kinds), "Namespace"]
+        self._lists: set[asyncio.Task[str]] = set()
+        self._coming: deque[tuple[str, str, Mapping[str, Any]]] = deque()
         self._told = Told(self.tell)
 
     def start(self) -> None:
@@ -256,20 +259,23 @@ class MemoryWatch:
         self.restart()
 
     async def stop(self) -> None:
+        for listing in self._lists:
+            listing.cancel()
         if self._told in self._life.store.told:
             self._life.store.told.remove(self._told)
 
     def restart(self) -> None:
-        """As Kopf, that lists everything whenever it begins."""
-        self._started()
-        for kind, obj in self._life.store.watched():
-            self._later(kind, None, obj)
+        """As Kopf, for which everything is listed whenever it begins."""
+        for kind in self._kinds:
+            listing = self._life.loop.create_task(self._list(kind))
+            self._lists.add(listing)
+            listing.add_done_callback(self._lists.discard)
 
     def tell(self, kind: str, type_: str, obj: Mapping[str, Any]) -> None:
         if not self._life.network.down and not self._life.network.deaf:
             self._later(kind, type_, obj)
 
-    def _later(self, kind: str, type_: str | None, obj: Mapping[str, Any]) -> None:
+    def _later(self, kind: str, type_: str, obj: Mapping[str, Any]) -> None:
         if not self._life.loop.is_closed():
             self._coming.append((kind, type_, obj))
             self._life.loop.call_later(WATCH_LAG, self._arrive)

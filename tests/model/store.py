@@ -8,7 +8,7 @@ import copy
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from controllers.engine.base import ApiError
@@ -98,12 +98,6 @@ class Store:
 
     def namespace(self, name: str) -> None:
         self._save(("namespaces", "", name), {"metadata": {"name": name, **self._born(), "labels": {}}}, "ADDED")
-
-    def watched(self) -> Iterator[tuple[str, Obj]]:
-        """(kind, object) of everything that a watch lists when it begins."""
-        for (plural, _, _), obj in sorted(self._objects.items()):
-            if plural in _WATCHED:
-                yield _WATCHED[plural], copy.deepcopy(obj)
 
     # ------------------------------------------------------------ inside
 
