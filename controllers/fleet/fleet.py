@@ -22,6 +22,7 @@ from controllers.engine.base import Hung, Key, NotLeader, Obj, Paused, Services
 from controllers.fleet.base import Clearance, HostView, Link
 from controllers.fleet.contacts import Contacts
 from controllers.fleet.members import Members
+from controllers.fleet.opening import OPENED_AT_ONCE
 from controllers.fleet.rounds import Rounds
 from controllers.fleet.session import CALL_TIMEOUT, HostPlan, HostSession
 from controllers.fleet.unasked import Unasked
@@ -58,7 +59,7 @@ class LiveFleet:
         self.simulated_state = simulated_state
         self.listing_interval = listing_interval
         self.pool_interval = pool_interval
-        self.open_endpoint = open_endpoint
+        self.open_endpoint, self.turns = open_endpoint, asyncio.Semaphore(OPENED_AT_ONCE)
         self.book = Sightings(time.monotonic())
         self.contacts = Contacts(services)
         self._rounds = Rounds(self)

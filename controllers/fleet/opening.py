@@ -9,6 +9,8 @@ from drivers.base import Connection, EndPoint
 from drivers.errors import DriverError, Rejected, Unreachable
 
 OPEN_TIMEOUT = 5.0
+OPENED_AT_ONCE = 32
+"""Connections that are being opened at the same time: hundreds at once, at a start, would make each other late."""
 
 
 class Stranger(Exception):

@@ -63,6 +63,8 @@ class Seat(Protocol):
     book: Sightings
     listing_interval: float
     open_endpoint: Callable[[Connection, float], EndPoint]
+    turns: asyncio.Semaphore
+    """For opening a connection."""
 
     def home(self, uuid: str) -> str | None: ...
 
@@ -237,7 +239,8 @@ class HostSession:
         opening = Opening(self.plan.connection, self._seat.open_endpoint)
         opened = False
         try:
-            endpoint = await self._call("open", opening, hang=OPEN_TIMEOUT + 1.0)
+            async with self._seat.turns:
+                endpoint = await self._call("open", opening, hang=OPEN_TIMEOUT + 1.0)
             opened = True
             return endpoint
         finally:

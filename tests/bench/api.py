@@ -167,6 +167,6 @@ def seconds_of(pid: int) -> float:
 
 
 def memory_of(pid: int) -> int:
-    """Resident bytes of a process."""
-    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
+    """Resident bytes of a process that are its own: the simulated platform's file, which it maps, is page cache."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("RssAnon"))
     return int(line.split()[1]) * 1024
