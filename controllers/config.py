@@ -38,7 +38,7 @@ class Settings:
     resync: Annotated[float, "Every object is reconciled at least so often."] = 600.0
     relist: Annotated[float, "How often objects lost by the watch are looked for."] = 240.0
     relist_delay: Annotated[
-        float, "How long after a list or a restart of the watch a first look for lost objects is."
+        float, "How long after the API server is back objects lost by the watch are looked for."
     ] = 3.0
     page: Annotated[int, "Objects a page of a list."] = 500
     roll_up: Annotated[float, "A parent is reconciled for its children's sake at most so often."] = 5.0

@@ -93,9 +93,9 @@ async def test_create_to_ready_against_a_bare_client(story: Story, api: Bare) ->
     rate = story.made / sum(theirs)
     name = f"create to Ready, {story.made} instances on {HOSTS} hosts"
     record(
-        # No goal here but at the CPU below: on a machine that other work shares, both sides wait for their turn, and
-        # the ratio of their seconds flatters (66 % and 94 % were seen within an hour, of nearly the same code).
-        f"{name}: rate against the reference", round(ratio * 100), "%",
+        # On a machine that other work shares both sides wait for their turn, and this ratio flatters: then the ratio of
+        # CPU below tells more (66 % and 94 % were seen within an hour, of nearly the same code).
+        f"{name}: rate against the reference", round(ratio * 100), "%", goal=70, limits=ONE_LOOP,
         reference="bare asyncio client, the same writes, instances/s", reference_value=round(rate, 1),
     )  # fmt: skip
     both = spent["operator"] + spent["apiserver"]
@@ -184,7 +184,7 @@ async def test_a_restarted_operator_reads_only(story: Story, api: Bare) -> None:
 async def test_a_frozen_and_a_flapping_host_cost_the_others_nothing(story: Story, api: Bare) -> None:
     """The healthy hosts' create rate, blocks with and without the two faults taking turns."""
     assert story.made, "no instances were made"
-    block, healthy, disturbed = max(50, BLOCK // 2), [], []
+    block, healthy, disturbed = max(50, 2 * BLOCK), [], []
     faults = Faults(str(story.bench.state))
     async with watching(api, INSTANCES) as seen:
         for turn in range(3):

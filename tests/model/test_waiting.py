@@ -1,0 +1,116 @@
+"""What waits for a host is placed within two seconds of what lets it in, long before it would ask again by itself.
+
+Seconds are those of the model's clock: how fast the machine is does not matter.
+"""
+
+import pytest
+
+from controllers import metrics
+from tests.model.manifests import declared, resources
+from tests.model.world import HOSTS, MEMORY, World, condition
+
+SOON = 2.0
+LONG = 300.0
+"""After so long it asks by itself only every few minutes."""
+
+
+def waits(world: World, name: str) -> None:
+    world.run_until(lambda: _scheduled(world, name) == ("False", "NoHostFits"), 60.0, f"{name} waits")
+    world.run(LONG)
+    assert _scheduled(world, name) == ("False", "NoHostFits")
+
+
+def placed_soon(world: World, name: str) -> None:
+    world.run_until(lambda: _scheduled(world, name)[0] == "True", SOON, f"{name} is placed")
+
+
+def _scheduled(world: World, name: str) -> tuple[str, str]:
+    found = condition(world.instance(name), "Scheduled")
+    return found.get("status", ""), found.get("reason", "")
+
+
+def test_when_room_was_freed(world: World) -> None:
+    most = declared(size=(1, f"{MEMORY * 6 // 10}Gi"))
+    for number, _ in enumerate(HOSTS):
+        world.make(f"big-{number}", most)
+        world.runs(f"big-{number}")
+    world.make("late", most)
+    waits(world, "late")
+    world.delete("Instance", "big-0")
+    world.run_until(lambda: world.instance("big-0") is None, 60.0, "it is gone")
+    placed_soon(world, "late")
+
+
+def test_when_a_host_takes_instances_again(world: World) -> None:
+    for host in HOSTS:
+        world.store.patch("Host", host, {"spec": {"allocationState": "Disabled"}})
+    world.make("late", declared())
+    waits(world, "late")
+    world.store.patch("Host", HOSTS[0], {"spec": {"allocationState": "Enabled"}})
+    placed_soon(world, "late")
+
+
+def test_when_a_host_answers_again(world: World) -> None:
+    world.make("late", {**declared(), "placement": {"hostRef": {"name": HOSTS[0]}}})
+    world.runs("late")
+    world.edit("late", runStrategy="Halted")
+    world.lose_host(HOSTS[0], power_loss=False)
+    world.make("later", {**declared(), "placement": {"hostRef": {"name": HOSTS[0]}}})
+    waits(world, "later")
+    world.return_host(HOSTS[0])
+    world.run_until(lambda: world.ready("Host", HOSTS[0]), 120.0, "the host is back")
+    placed_soon(world, "later")
+
+
+def test_when_a_host_gets_the_label_that_it_needs(world: World) -> None:
+    world.make("late", {**declared(), "placement": {"hostSelector": {"matchLabels": {"disk": "ssd"}}}})
+    waits(world, "late")
+    world.store.patch("Host", HOSTS[1], {"metadata": {"labels": {"disk": "ssd"}}})
+    placed_soon(world, "late")
+
+
+def test_when_a_pool_gets_the_tag_that_its_volume_needs(world: World) -> None:
+    world.store.create("VolumeType", "fast", {"storageTags": ["nvme"]})
+    managed = {"size": "1Gi", "volumeTypeRef": {"name": "fast"}}
+    world.make(
+        "late",
+        {"runStrategy": "Always", "resources": resources((1, "1Gi")),
+         "volumes": [{"name": "root", "type": "Managed", "managed": managed}]},
+    )  # fmt: skip
+    waits(world, "late")
+    world.store.patch("StoragePool", "pool-1", {"spec": {"tags": ["nvme"]}})
+    placed_soon(world, "late")
+
+
+@pytest.mark.parametrize("priority", [0, 100])
+def test_who_waits_with_more_priority_comes_first(world: World, priority: int) -> None:
+    most = declared(size=(1, f"{MEMORY * 6 // 10}Gi"))
+    for number, _ in enumerate(HOSTS):
+        world.make(f"big-{number}", most)
+        world.runs(f"big-{number}")
+    world.make("first", most)
+    waits(world, "first")
+    world.make("second", {**most, "placement": {"priority": priority}})
+    waits(world, "second")
+    world.delete("Instance", "big-0")
+    world.run_until(lambda: world.instance("big-0") is None, 60.0, "it is gone")
+    placed_soon(world, "second" if priority else "first")
+    assert _scheduled(world, "first" if priority else "second")[0] == "False"
+
+
+def test_what_it_is_refused_for_is_told_by_explanation_condition_and_metric_alike(world: World) -> None:
+    def counted(reason: str) -> float:
+        found = metrics.REGISTRY.get_sample_value("stratiform_placement_rejections_total", {"filter": reason})
+        return found or 0.0
+
+    world.store.patch("Host", HOSTS[0], {"spec": {"allocationState": "Disabled"}})
+    world.rest()
+    before = {reason: counted(reason) for reason in ("Disabled", "HostSelector")}
+    world.make("late", {**declared(), "placement": {"hostSelector": {"matchLabels": {"disk": "ssd"}}}})
+    waits(world, "late")
+    status = (world.instance("late") or {})["status"]
+    explanation = status["placement"]["explanation"]
+    told = {lost["reason"]: lost["count"] for lost in explanation["rejected"]}
+    assert condition(world.instance("late"), "Scheduled")["message"].startswith(explanation["summary"])
+    assert told == {"Disabled": 1, "HostSelector": 2}
+    assert all(counted(reason) > before[reason] for reason in told)
