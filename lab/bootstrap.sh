@@ -130,30 +130,32 @@ package_lists() {
 # Debian 12's 9.0 has): sooner or later the operator dies of it. So the Python environment is linked with the client of
 # Debian's backports, unpacked into a folder of its own; the machine's libvirt, and the hosts' libvirtd, stay as they are.
 unpack_client() {
-    local folder="$1" apt="$1.apt" site codename suite options
+    local folder="$1" apt="$1.apt" site codename options
     # shellcheck disable=SC2016
     read -r site codename < <(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' | head -n 1)
-    suite="$codename-backports"
     rm -rf "$apt" "$folder"
     mkdir -p "$apt/lists/partial" "$folder"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main" > "$apt/sources"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $codename-backports main" > "$apt/sources"
     options=(-o "Dir::Etc::SourceList=$apt/sources" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$apt/lists"
         -o "Dir::Cache=$apt" -o APT::Sandbox::User=root)
-    apt-get "${options[@]}" update
-    (cd "$apt" && apt-get "${options[@]}" download "libvirt0/$suite")
-    dpkg-deb -x "$apt"/libvirt0_*.deb "$apt/files"
-    mv "$apt"/files/usr/lib/*/*.so.* "$folder"
-    rm -rf "$apt"
+    apt-get "${options[@]}" update \
+        && (cd "$apt" && apt-get "${options[@]}" download "libvirt0/$codename-backports") \
+        && dpkg-deb -x "$apt"/libvirt0_*.deb "$apt/files" \
+        && mv "$apt"/files/usr/lib/*/*.so.* "$folder" \
+        && rm -rf "$apt"
 }
 
-# Sets `libraries` to its folder, or to nothing where the machine's own will do.
+# Sets `libraries` to its folder, or to nothing where the machine's own will do or nothing better can be had.
 client_library() {
     libraries=""
-    if dpkg --compare-versions "$(dpkg-query -W -f '${Version}' libvirt0)" lt 10.4; then
-        libraries="$cache/libvirt-client"
-        if [[ ! -e "$libraries/libvirt.so.0" ]]; then
-            step "getting a libvirt client without CVE-2024-4418" unpack_client "$libraries"
-        fi
+    if dpkg --compare-versions "$(dpkg-query -W -f '${Version}' libvirt0)" ge 10.4; then
+        return
+    fi
+    local folder="$cache/libvirt-client"
+    if [[ -e "$folder/libvirt.so.0" ]] || (step "getting a libvirt client without CVE-2024-4418" unpack_client "$folder"); then
+        libraries="$folder"
+    else
+        printf 'warning: going on with the libvirt client of this machine, of which the operator may crash\n' >&2
     fi
 }
 
