@@ -7,11 +7,27 @@ import pytest
 
 from controllers import metrics
 from tests.model.manifests import declared, resources
+from tests.model.store import Obj
 from tests.model.world import HOSTS, MEMORY, World, condition
 
 SOON = 2.0
 LONG = 300.0
 """After so long it asks by itself only every few minutes."""
+
+
+def full(world: World) -> Obj:
+    """One big instance on each host; the spec of another, for which there is no room."""
+    most = declared(size=(1, f"{MEMORY * 6 // 10}Gi"))
+    for number, _ in enumerate(HOSTS):
+        world.make(f"big-{number}", most)
+        world.runs(f"big-{number}")
+    return most
+
+
+def free(world: World) -> None:
+    """One of them goes."""
+    world.delete("Instance", "big-0")
+    world.run_until(lambda: world.instance("big-0") is None, 60.0, "it is gone")
 
 
 def waits(world: World, name: str) -> None:
@@ -30,14 +46,10 @@ def _scheduled(world: World, name: str) -> tuple[str, str]:
 
 
 def test_when_room_was_freed(world: World) -> None:
-    most = declared(size=(1, f"{MEMORY * 6 // 10}Gi"))
-    for number, _ in enumerate(HOSTS):
-        world.make(f"big-{number}", most)
-        world.runs(f"big-{number}")
+    most = full(world)
     world.make("late", most)
     waits(world, "late")
-    world.delete("Instance", "big-0")
-    world.run_until(lambda: world.instance("big-0") is None, 60.0, "it is gone")
+    free(world)
     placed_soon(world, "late")
 
 
@@ -84,16 +96,12 @@ def test_when_a_pool_gets_the_tag_that_its_volume_needs(world: World) -> None:
 
 @pytest.mark.parametrize("priority", [0, 100])
 def test_who_waits_with_more_priority_comes_first(world: World, priority: int) -> None:
-    most = declared(size=(1, f"{MEMORY * 6 // 10}Gi"))
-    for number, _ in enumerate(HOSTS):
-        world.make(f"big-{number}", most)
-        world.runs(f"big-{number}")
+    most = full(world)
     world.make("first", most)
     waits(world, "first")
     world.make("second", {**most, "placement": {"priority": priority}})
     waits(world, "second")
-    world.delete("Instance", "big-0")
-    world.run_until(lambda: world.instance("big-0") is None, 60.0, "it is gone")
+    free(world)
     placed_soon(world, "second" if priority else "first")
     assert _scheduled(world, "first" if priority else "second")[0] == "False"
 
