@@ -7,6 +7,7 @@ every kind, components (the fleet), reconciles. End: reconciles, components, wat
 import asyncio
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -161,7 +162,7 @@ class Engine:
         self.worker = Worker(
             self.settings, self._kinds, reconcilers, self.cache, self.queue, writer, self.events, self.api, self.intake
         )
-        self._relist_due: dict[str, float] = {}
+        self._relist_due = math.inf
         self._relist_wanted = asyncio.Event()
         self._built = True
         return components
@@ -193,8 +194,7 @@ class Engine:
 
     def _relist_soon(self) -> None:
         """The API server is back: the watch may have lost what it said last."""
-        due = time.monotonic() + self.settings.relist_delay
-        self._relist_due = dict.fromkeys((*self._kinds, "Namespace"), due)
+        self._relist_due = time.monotonic() + self.settings.relist_delay
         self._relist_wanted.set()
 
     async def _relist_now_and_then(self) -> None:
@@ -207,16 +207,14 @@ class Engine:
                     log.warning("watch is silent: started again", objects_differ=found)
                     self.watch.restart()
                 events, next_all = self.intake.events, time.monotonic() + self.settings.relist
-            for kind in [kind for kind, due in self._relist_due.items() if due <= now]:
-                del self._relist_due[kind]
-                await self.relist.repair(kind)
+            if now >= self._relist_due:
+                self._relist_due = math.inf
+                await self.relist.repair_all()
             self._relist_wanted.clear()
-            due = min([next_all, *self._relist_due.values()])
+            due = min(next_all, self._relist_due)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.05, due - time.monotonic())):
                     await self._relist_wanted.wait()
-                    # More of it comes in a moment.
-                    await asyncio.sleep(min(0.5, self.settings.relist_delay))
 
     async def _heartbeat(self) -> None:
         beats = itertools.count()
