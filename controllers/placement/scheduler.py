@@ -24,7 +24,7 @@ from controllers.placement.core.story import Placed, Unplaced, alone
 from controllers.placement.explain import explain, message
 from controllers.placement.feed import Feed
 from controllers.placement.room import Rooms
-from controllers.placement.waiting import Waiter, Waiting, reasons_of
+from controllers.placement.waiting import FIRST, Place, Waiter, Waiting, reasons_of
 
 RETRY_PAUSE = 0.3
 """Seconds in which changes are gathered before those who wait are asked again."""
@@ -66,16 +66,14 @@ class PlacementScheduler:
             self._waiting.drop(instance.uid)
             raise
         self._feed.sync()
-        priority, since = _place(instance)
-        if self._feed.helped and self._waiting.ahead_of(priority, since):
+        place = _place_of(instance)
+        if self._feed.helped and self._waiting.ahead_of(place):
             self._let_in(but=instance.uid)
-        self._waiting.release(instance.uid)
-        result = self._planner.decide(ask)
+        with self._waiting.giving_way(place):
+            result = self._planner.decide(ask)
         if isinstance(result, Unplaced):
             reasons = reasons_of(result)
-            waiter = Waiter(key=instance.key, ask=ask, priority=priority, since=since, asked=self._now, reasons=reasons)
-            self._waiting.put(waiter)
-            self._waiting.hold(instance.uid)
+            self._waiting.put(Waiter(key=instance.key, ask=ask, place=place, asked=self._now, reasons=reasons))
             return _refusal(result)
         self._waiting.drop(instance.uid)
         self._feed.assume(instance.uid, self._planner.claim_of(ask, result))
@@ -83,14 +81,18 @@ class PlacementScheduler:
         return Decision(host=result.host, pools=result.pools, explanation=explain(result))
 
     def decide_on(self, instance: Obj[Any, Any], host: str) -> Decision | Refusal:
-        """As `decide`, on that host alone; an allocation state that was Disabled meanwhile does not hold it."""
+        """As `decide`, on that host alone; an allocation state that was Disabled meanwhile does not hold it, nor, when
+        its room there is counted already, what is kept there for whomever."""
+        held = self._planner.claims.get(instance.uid)
+        has_room = held is not None and held.counts and host in held.hosts
         self._feed.forget(instance.uid)
         ask = requests.build(self._cache, instance, frozenset())
         self._feed.sync()
         if ask.pinned not in ("", host):
             return _refusal(alone(host, PINNED, f"is not the pinned host {ask.pinned}"))
         ask = replace(ask, shape=replace(ask.shape, ignore_disabled=True), pinned=host)
-        result = self._planner.decide(ask)
+        with self._waiting.giving_way(FIRST if has_room else _place_of(instance)):
+            result = self._planner.decide(ask)
         if isinstance(result, Unplaced):
             return _refusal(self._planner.about(ask, host, result))
         self._waiting.drop(instance.uid)
@@ -179,9 +181,9 @@ class PlacementScheduler:
         self._waiting.settle(self._now, grant, lambda waiter: self._services.enqueue(waiter.key))
 
 
-def _place(instance: Obj[Any, Any]) -> tuple[int, float]:
+def _place_of(instance: Obj[Any, Any]) -> Place:
     placement = instance.spec.placement
-    return placement.priority if placement else 0, instance.created_at.timestamp()
+    return Place(-placement.priority if placement else 0, instance.created_at.timestamp(), instance.uid)
 
 
 def _refusal(result: Unplaced) -> Refusal:

@@ -6,8 +6,10 @@ free there is kept for it (and for it alone) until it fits.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from controllers.engine.base import Key
 from controllers.placement.core.asks import Ask, Claim, Shape
@@ -22,21 +24,28 @@ KEPT_MOST = 4
 """Instances for which room is kept at one time."""
 
 
+class Place(NamedTuple):
+    """In the queue; the smallest comes first."""
+
+    priority: int
+    """Negated."""
+    since: float
+    """When the instance was made (seconds of the wall clock): it keeps its place however often it is asked again."""
+    uid: str
+
+
+FIRST = Place(-(2**63), 0.0, "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiter:
     key: Key
     ask: Ask
-    priority: int
-    since: float
-    """When the instance was made (seconds of the wall clock): it keeps its place however often it is asked again."""
+    place: Place
     asked: float
     """When it was first refused, as far as this process knows."""
     reasons: tuple[str, ...] = ()
     """Of its last refusal."""
-
-    @property
-    def place(self) -> tuple[int, float, str]:
-        return -self.priority, self.since, self.ask.uid
 
 
 class Waiting:
@@ -45,7 +54,7 @@ class Waiting:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
         self._waiters: dict[str, Waiter] = {}
-        self._order: list[tuple[int, float, str]] = []
+        self._order: list[Place] = []
         """Their places, sorted: who is first is known at once, and nobody sorts them again."""
         self._kept: dict[str, str] = {}
         """uid → host that is kept for it."""
@@ -72,18 +81,22 @@ class Waiting:
             self._leave(old)
         self._keep(uid, "")
 
-    def release(self, uid: str) -> None:
-        """What is kept for it does not stand in its own way while it is decided."""
-        self._planner.release(_kept(uid))
+    @contextmanager
+    def giving_way(self, place: Place) -> Iterator[None]:
+        """While the one of that place is decided: what is kept for itself, or for those whose turn comes after it, does
+        not stand in its way. It may have been let in before that room was named."""
+        kept = {uid: host for uid, host in self._kept.items() if self._waiters[uid].place >= place or uid == place.uid}
+        for uid in kept:
+            self._planner.release(_kept(uid))
+        try:
+            yield
+        finally:
+            for uid, host in kept.items():
+                self._keep(uid, host)
 
-    def hold(self, uid: str) -> None:
-        """The opposite of `release`."""
-        if uid in self._kept and uid in self._waiters:
-            self._keep(uid, self._kept[uid])
-
-    def ahead_of(self, priority: int, since: float) -> bool:
-        """Whether somebody waits whose turn comes before an instance of that priority and age."""
-        return bool(self._order) and self._order[0][:2] < (-priority, since)
+    def ahead_of(self, place: Place) -> bool:
+        """Whether somebody waits whose turn comes before that."""
+        return bool(self._order) and self._order[0] < place
 
     def settle(self, now: float, grant: Callable[[Waiter, Placed], None], tell: Callable[[Waiter], None]) -> int:
         """Ask again for all, in order; those of a shape of which one was refused for itself alone are not asked twice.
@@ -95,14 +108,13 @@ class Waiting:
             waiter = self._waiters[uid]
             reasons = refused.get(waiter.ask.shape)
             if reasons is None or uid in self._kept:
-                self.release(uid)
-                result = self._planner.decide(waiter.ask)
+                with self.giving_way(waiter.place):
+                    result = self._planner.decide(waiter.ask)
                 if isinstance(result, Placed):
                     self.drop(uid)
                     grant(waiter, result)
                     granted += 1
                     continue
-                self.hold(uid)
                 reasons = reasons_of(result)
                 if not _individual(waiter.ask, result):
                     refused[waiter.ask.shape] = reasons

@@ -67,6 +67,7 @@ def test_when_a_host_answers_again(world: World) -> None:
     world.runs("late")
     world.edit("late", runStrategy="Halted")
     world.lose_host(HOSTS[0], power_loss=False)
+    world.run_until(lambda: not world.ready("Host", HOSTS[0]), 60.0, "it is seen to be away")
     world.make("later", {**declared(), "placement": {"hostRef": {"name": HOSTS[0]}}})
     waits(world, "later")
     world.return_host(HOSTS[0])

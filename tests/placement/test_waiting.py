@@ -10,7 +10,7 @@ from controllers.placement.core.asks import Ask, Claim, Shape, TermKey, TermWant
 from controllers.placement.core.hosts import HostRecord
 from controllers.placement.core.planner import Planner
 from controllers.placement.core.story import Placed, Unplaced
-from controllers.placement.waiting import STARVES_AFTER, Waiter, Waiting, reasons_of
+from controllers.placement.waiting import STARVES_AFTER, Place, Waiter, Waiting, reasons_of
 
 GI = 2**30
 
@@ -36,8 +36,7 @@ class Desk:
         waiter = Waiter(
             key=Key("Instance", "n", uid),
             ask=asks,
-            priority=priority,
-            since=since,
+            place=Place(-priority, since, uid),
             asked=asked,
             reasons=reasons_of(result),
         )
@@ -93,9 +92,9 @@ def test_who_comes_later_is_behind_those_who_wait() -> None:
     desk = Desk()
     desk.occupy("old", 4)
     desk.wait("first", since=10, priority=0)
-    assert desk.waiting.ahead_of(0, 20)
-    assert not desk.waiting.ahead_of(0, 5)
-    assert not desk.waiting.ahead_of(1, 20)
+    assert desk.waiting.ahead_of(Place(0, 20, "later"))
+    assert not desk.waiting.ahead_of(Place(0, 5, "older"))
+    assert not desk.waiting.ahead_of(Place(-1, 20, "urgent"))
 
 
 def test_the_first_in_the_queue_is_known_after_any_coming_and_going() -> None:
@@ -112,7 +111,7 @@ def test_the_first_in_the_queue_is_known_after_any_coming_and_going() -> None:
             desk.wait(uid, priority=there[uid][0], since=there[uid][1])
         priority, since = dice.randint(0, 3), float(dice.randint(0, 9))
         before = any((-p, s) < (-priority, since) for p, s in there.values())
-        assert desk.waiting.ahead_of(priority, since) == before, step
+        assert desk.waiting.ahead_of(Place(-priority, since, "")) == before, step
         assert len(desk.waiting) == len(there)
 
 
@@ -150,6 +149,22 @@ def test_what_is_kept_is_given_back_when_it_goes() -> None:
     assert "big/kept" in desk.planner.claims
     desk.waiting.drop("big")
     assert set(desk.planner.claims) == {"old"}
+
+
+def test_room_that_is_kept_is_not_kept_from_one_whose_turn_comes_first() -> None:
+    desk = Desk()
+    desk.occupy("old", 4)
+    desk.wait("first", cpus=4, since=1)
+    desk.wait("second", cpus=4, since=2)
+    desk.planner.release("old")
+    assert desk.settle(STARVES_AFTER) == ["first"]
+    assert "second/kept" in desk.planner.claims
+    # It decides for itself now, and is not counted meanwhile.
+    desk.planner.release("first")
+    ask = Ask(uid="first", shape=Shape(namespace="n", zone="z", cpus=4, memory=GI))
+    with desk.waiting.giving_way(Place(0, 1.0, "first")):
+        assert isinstance(desk.planner.decide(ask), Placed)
+    assert isinstance(desk.planner.decide(ask), Unplaced)
 
 
 def test_it_is_told_anew_when_the_reasons_change() -> None:
