@@ -6,9 +6,6 @@ PYTHON := .venv/bin/python
 ARGS ?=
 # Tests wait more than they work: three at once are quicker than one on two cores. WORKERS=0: in this process.
 WORKERS ?= 3
-# What takes long, or counts so finely that it wants the machine for itself; in this order.
-LONG := faults counts soak
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench down lock format
 
@@ -21,11 +18,11 @@ demo:  ## A cloud on this machine, up to an instance that answers (with KUBECONF
 
 test:  ## All tests but the long ones
 	@lab/bootstrap.sh
-	@$(PYTHON) -m pytest $(addprefix --ignore=tests/,$(LONG) bench) -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -m pytest --ignore=tests/soak --ignore=tests/bench -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 soak:  ## The tests that run long (SOAK_SECONDS=1200 bounds them)
 	@lab/bootstrap.sh
-	@$(PYTHON) -m pytest $(addprefix tests/,$(LONG)) $(ARGS)
+	@$(PYTHON) -m pytest tests/soak $(ARGS)
 
 bench:  ## Measurements: ratios and counts
 	@lab/bootstrap.sh --bench

@@ -31,7 +31,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 LAB = os.environ.get("STRATIFORM_LAB", "test") + ("" if WORKER == "gw0" else f"-{WORKER}")
 TOGETHER = {"fleet": "instances", "kills": "instances", "placement": "kinds", "counts": "kinds"}
 """Folders whose tests run in one worker with those of another, because they share its hosts or its control plane."""
-LONGEST = ("cloud", "instances", "kinds", "engine", "lab", "drivers")
+LONGEST = ("cloud", "instances", "faults of the API", "kinds", "faults", "engine", "lab", "drivers")
 KEEP = bool(
     os.environ.get("STRATIFORM_KEEP_LAB")
 )  # For a look round after a failure; the next session goes on with it.
@@ -59,6 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
     return ByFolder(config, log)
+
+
+@pytest.fixture(scope="session")
+def lab_name() -> str:
+    """What names of further labs begin with, so that `make down` finds them and no other worker has them."""
+    return LAB
 
 
 @pytest.fixture(scope="session")

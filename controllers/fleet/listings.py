@@ -1,10 +1,35 @@
-"""Who waits for the next listing of a host: rounds, which want one that began after they did. Used by the session."""
+"""What a session is to look at, and who waits for it. Used by the session, in the engine's loop only; moments are
+monotonic."""
 
 import asyncio
 
 
+class Looks:
+    """Single domains to be observed, each at its moment."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, float] = {}
+
+    def put(self, uuid: str, moment: float) -> None:
+        """Then, or earlier if that was asked for already."""
+        self._at[uuid] = min(moment, self._at.get(uuid, moment))
+
+    def first(self) -> float:
+        return min(self._at.values(), default=float("inf"))
+
+    def take(self, now: float) -> list[str]:
+        """Those that are due, which are asked for no longer."""
+        due = [uuid for uuid, at in self._at.items() if at <= now]
+        for uuid in due:
+            del self._at[uuid]
+        return due
+
+    def clear(self) -> None:
+        self._at.clear()
+
+
 class AwaitedListings:
-    """In the engine's loop only. Truthy while somebody waits."""
+    """For the next listing of a host wait rounds, which want one that began after they did. Truthy while one waits."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[float, asyncio.Future[bool]]] = []
@@ -13,7 +38,7 @@ class AwaitedListings:
         return bool(self._waiting)
 
     def after(self, moment: float) -> asyncio.Future[bool]:
-        """Done with a listing that began after `moment` (monotonic), or with a failed attempt."""
+        """Done with a listing that began after `moment`, or with a failed attempt."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((moment, future))
         return future

@@ -19,7 +19,7 @@ import structlog
 
 from controllers.engine.base import ApiError, Hung, NotLeader, Services
 from controllers.fleet.base import HostView, Link
-from controllers.fleet.listings import AwaitedListings
+from controllers.fleet.listings import AwaitedListings, Looks
 from controllers.fleet.opening import OPEN_TIMEOUT, MachineTaken, Opening, Stranger, words
 from controllers.logic.sightings import Sightings
 from drivers.base import Connection, EndPoint, Event, EventKind, HostFacts, InstanceFacts
@@ -33,6 +33,8 @@ CALL_TIMEOUT = 8.0
 is gone must be reported."""
 LOOK = 2.0
 """Seconds between looks at a connection that says nothing by itself."""
+ECHO_PAUSE = 0.5
+"""Seconds from the echo of a call of ours to the look because of it: each call looks, so one after all is enough."""
 FACTS_INTERVAL = 60.0
 MANY = 8
 """More changed domains than this are read by one listing instead of one by one."""
@@ -95,7 +97,7 @@ class HostSession:
         self._lanes = seat.services.lanes
         self._endpoint: EndPoint | None = None
         self._wake = asyncio.Event()
-        self._pending: set[str] = set()
+        self._looks = Looks()
         self._awaited = AwaitedListings()
         self._facts_at = 0.0
         self._broken_by = ""
@@ -186,8 +188,8 @@ class HostSession:
             )
 
     def look_again(self, uuid: str) -> None:
-        """Observe one domain soon."""
-        self._pending.add(uuid)
+        """Observe one domain now."""
+        self._looks.put(uuid, time.monotonic())
         self._wake.set()
 
     async def listing_after(self, moment: float) -> bool:
@@ -258,7 +260,7 @@ class HostSession:
         self._answered()
         self._lanes.reset(self.call_lane)
         self._lanes.reset(self.long_lane)
-        self._pending.clear()
+        self._looks.clear()
         self._broken_by = ""
         await self._call("subscribe", lambda: endpoint.subscribe(deliver))
         await self._list(endpoint)
@@ -291,15 +293,15 @@ class HostSession:
         due = time.monotonic() + self._interval()
         while True:
             now = time.monotonic()
-            await self._pause(max(min(due - now, LOOK), 0.0))
+            await self._pause(max(min(due - now, LOOK, self._looks.first() - now), 0.0))
             if not endpoint.alive:
                 raise Unreachable(self._broken_by or "the connection broke")
-            pending, self._pending = self._pending, set()
-            if self._awaited or len(pending) > MANY or time.monotonic() >= due:
+            uuids = self._looks.take(now := time.monotonic())
+            if self._awaited or len(uuids) > MANY or now >= due:
                 await self._list(endpoint)
                 due = time.monotonic() + self._interval()
             else:
-                for uuid in pending:
+                for uuid in uuids:
                     await self._observe(endpoint, uuid)
             if time.monotonic() - self._facts_at > FACTS_INTERVAL:
                 self._note_facts(await self._call("observe_host", lambda: endpoint.observe_host(self.host)))
@@ -358,8 +360,9 @@ class HostSession:
         if endpoint is not self._endpoint:
             return
         if event.kind is EventKind.CHANGED and event.uuid:
-            self._seat.book.event(self.host, event.uuid, time.monotonic())
-            self._pending.add(event.uuid)
+            now = time.monotonic()
+            sign = self._seat.book.event(self.host, event.uuid, now)
+            self._looks.put(event.uuid, now if sign else now + ECHO_PAUSE)
         elif event.kind is EventKind.POOL:
             self._seat.pool_changed(event.uuid)
         self._wake.set()

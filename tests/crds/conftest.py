@@ -4,7 +4,6 @@ They apply the examples under their own names and leave what they make: in the p
 would take it up.
 """
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -18,9 +17,9 @@ Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="package")
-def kubectl() -> Iterator[Kubectl]:
+def kubectl(lab_name: str) -> Iterator[Kubectl]:
     """`kubectl(*args, input=None, check=True)`, as the administrator of a control plane with CRDs and policies."""
-    plane = ControlPlane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-crds")
+    plane = ControlPlane(f"{lab_name}-crds")
     plane.down()
     plane.up()
     program = Program(plane.kubectl, plane.kubeconfig)

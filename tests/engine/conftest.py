@@ -1,6 +1,5 @@
 """The control plane of the engine's tests: one for all of them, with two small kinds of their own."""
 
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,8 +12,8 @@ from tests.engine.widgets import KINDS, crds
 
 
 @pytest.fixture(scope="session")
-def plane() -> Iterator[ControlPlane]:
-    plane = ControlPlane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-engine")
+def plane(lab_name: str) -> Iterator[ControlPlane]:
+    plane = ControlPlane(f"{lab_name}-engine")
     plane.down()
     plane.up()
     yield plane

@@ -1,7 +1,6 @@
 """Control planes of the tests of faults: one for the API's, with a world behind a bad road for each file of tests, and one
 for those of hypervisors and storage, with a simulated cloud for each test."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +14,9 @@ __all__ = ["pytest_runtest_setup"]
 
 
 @pytest.fixture(scope="session")
-def api_plane() -> Iterator[ControlPlane]:
+def api_plane(lab_name: str) -> Iterator[ControlPlane]:
     """Tests kill it, and delete kinds and namespaces on it, so no other tests share it."""
-    plane = fresh_plane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-api")
+    plane = fresh_plane(f"{lab_name}-api")
     yield plane
     plane.down()
 

@@ -36,8 +36,8 @@ FAULTS: list[tuple[Action, dict[str, object]]] = [
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    plane: ControlPlane = fresh_plane(f"{os.environ.get('STRATIFORM_LAB', 'test')}-apisoak")
+def api(lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    plane: ControlPlane = fresh_plane(f"{lab_name}-apisoak")
     folder = tmp_path_factory.mktemp("world")
     with world(plane, folder / "cloud.db", folder, "--page=500") as found:
         yield found
