@@ -1,5 +1,6 @@
 """Disk images made byte by byte, and an HTTP server on the loopback that hands them out to the driver under test."""
 
+import contextlib
 import hashlib
 import http.server
 import struct
@@ -42,7 +43,8 @@ class ImageServer:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):  # The client was killed, or had enough.
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
                 return
