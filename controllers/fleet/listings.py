@@ -3,6 +3,9 @@ monotonic."""
 
 import asyncio
 
+ECHO_PAUSE = 0.5
+"""Seconds from the echo of a call of ours to the look because of it: each call looks, so one after all is enough."""
+
 
 class Looks:
     """Single domains to be observed, each at its moment."""
@@ -10,9 +13,14 @@ class Looks:
     def __init__(self) -> None:
         self._at: dict[str, float] = {}
 
-    def put(self, uuid: str, moment: float) -> None:
-        """Then, or earlier if that was asked for already."""
-        self._at[uuid] = min(moment, self._at.get(uuid, moment))
+    def put(self, uuid: str, now: float) -> None:
+        """At once."""
+        self._at[uuid] = min(now, self._at.get(uuid, now))
+
+    def put_off(self, uuid: str, now: float) -> None:
+        """Once no call of ours was heard of for a while, unless it is to be at once."""
+        if self._at.get(uuid, now + 1.0) > now:
+            self._at[uuid] = now + ECHO_PAUSE
 
     def first(self) -> float:
         return min(self._at.values(), default=float("inf"))

@@ -1,11 +1,13 @@
 """Opening a connection in a time-out of our own, and what it is called when that fails. Used by a host's session."""
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 
 from controllers.engine.base import ApiError, NotLeader
 from controllers.fleet.base import Link
-from drivers.base import Connection, EndPoint
+from drivers.base import Connection, EndPoint, Event
 from drivers.errors import DriverError, Rejected, Unreachable
 
 OPEN_TIMEOUT = 5.0
@@ -65,3 +67,14 @@ def words(error: Exception, host: str, address: str) -> tuple[Link, str, str]:
         case ApiError() | NotLeader():
             return Link.DOWN, "Connecting", f"{address}: the API server did not take the record of its answer: {error}"
     return Link.DOWN, "InternalError", f"{address}: {type(error).__name__}: {error}"
+
+
+def threadsafe(handle: Callable[[Event], None]) -> Callable[[Event], None]:
+    """For the driver's threads: events are handled in the loop that runs now, none once it is closed."""
+    loop = asyncio.get_running_loop()
+
+    def deliver(event: Event) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: the process ends.
+            loop.call_soon_threadsafe(handle, event)
+
+    return deliver

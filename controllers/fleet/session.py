@@ -20,7 +20,7 @@ import structlog
 from controllers.engine.base import ApiError, Hung, NotLeader, Services
 from controllers.fleet.base import HostView, Link
 from controllers.fleet.listings import AwaitedListings, Looks
-from controllers.fleet.opening import OPEN_TIMEOUT, MachineTaken, Opening, Stranger, words
+from controllers.fleet.opening import OPEN_TIMEOUT, MachineTaken, Opening, Stranger, threadsafe, words
 from controllers.logic.sightings import Sightings
 from drivers.base import Connection, EndPoint, Event, EventKind, HostFacts, InstanceFacts
 from drivers.errors import Busy, DriverError, Unreachable
@@ -33,8 +33,6 @@ CALL_TIMEOUT = 8.0
 is gone must be reported."""
 LOOK = 2.0
 """Seconds between looks at a connection that says nothing by itself."""
-ECHO_PAUSE = 0.5
-"""Seconds from the echo of a call of ours to the look because of it: each call looks, so one after all is enough."""
 FACTS_INTERVAL = 60.0
 MANY = 8
 """More changed domains than this are read by one listing instead of one by one."""
@@ -254,8 +252,7 @@ class HostSession:
         facts = await self._call("observe_host", lambda: endpoint.observe_host(self.host))
         self._identify(facts)
         self._note_facts(facts)
-        loop = asyncio.get_running_loop()
-        deliver = _threadsafe(loop, lambda event: self._on_event(endpoint, event))
+        deliver = threadsafe(lambda event: self._on_event(endpoint, event))
         self._endpoint = endpoint
         self._answered()
         self._lanes.reset(self.call_lane)
@@ -302,7 +299,10 @@ class HostSession:
                 due = time.monotonic() + self._interval()
             else:
                 for uuid in uuids:
-                    await self._observe(endpoint, uuid)
+                    if self._seat.book.acting(self.host, uuid):
+                        self._looks.put_off(uuid, now)  # The call looks by itself.
+                    else:
+                        await self._observe(endpoint, uuid)
             if time.monotonic() - self._facts_at > FACTS_INTERVAL:
                 self._note_facts(await self._call("observe_host", lambda: endpoint.observe_host(self.host)))
                 self._seat.facts_changed(self.host)
@@ -362,7 +362,7 @@ class HostSession:
         if event.kind is EventKind.CHANGED and event.uuid:
             now = time.monotonic()
             sign = self._seat.book.event(self.host, event.uuid, now)
-            self._looks.put(event.uuid, now if sign else now + ECHO_PAUSE)
+            (self._looks.put if sign else self._looks.put_off)(event.uuid, now)
         elif event.kind is EventKind.POOL:
             self._seat.pool_changed(event.uuid)
         self._wake.set()
@@ -390,11 +390,3 @@ class HostSession:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
         self._wake.clear()
-
-
-def _threadsafe(loop: asyncio.AbstractEventLoop, handle: Callable[[Event], None]) -> Callable[[Event], None]:
-    def deliver(event: Event) -> None:
-        with contextlib.suppress(RuntimeError):  # The loop is closed: the process ends.
-            loop.call_soon_threadsafe(handle, event)
-
-    return deliver

@@ -193,6 +193,10 @@ class Sightings:
 
     # ------------------------------------------------------------ what we do ourselves
 
+    def acting(self, host: str, uuid: str) -> bool:
+        """Whether a call of ours about this domain is out."""
+        return uuid in self._hosts[host].calls
+
     def begin(self, host: str, uuid: str) -> None:
         """A call of ours about this domain goes out."""
         calls = self._hosts[host].calls

@@ -5,8 +5,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import orjson
 import pytest
+from kopf._cogs.clients import api as kopf_api
 
 from controllers import metrics
 from controllers.engine.base import Key
@@ -63,9 +66,14 @@ async def test_each_watch_goes_on_from_a_list_of_ours(cluster: Cluster, monkeypa
     monkeypatch.setattr(Relist, "begin_watch", noted)
     async with running(cluster, only(Widgets())) as engine:
         await until(lambda: set(begun) == {*cluster.kinds, "Namespace"}, what="every kind is watched")
+        lines: list[bytes] = []
+        assert kopf_api.json is orjson
+        reader = SimpleNamespace(loads=lambda line: lines.append(line) or orjson.loads(line))
+        monkeypatch.setattr(kopf_api, "json", reader)
         seen = engine.intake.events
         await make(cluster, "one")
         await until(lambda: engine.intake.events > seen, what="its event")
+        assert lines
         assert set(begun.values()) == {1}
 
 
