@@ -24,7 +24,7 @@ from tests.bench.placer import Placer
 from tests.bench.results import record
 
 HOSTS = [int(n) for n in os.environ.get("STRATIFORM_BENCH_NODES", "1000,5000").split(",")]
-REQUESTS = int(os.environ.get("STRATIFORM_BENCH_REQUESTS", "3000"))
+REQUESTS = int(os.environ.get("STRATIFORM_BENCH_REQUESTS", "6000"))
 GROUP = 30
 CPUS, MEMORY, PODS = 96, "256Gi", 110
 NODES = "/api/v1/nodes"

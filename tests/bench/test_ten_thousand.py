@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lab.errors import LabError
-from tests.bench.api import Bare, spread, watching
+from tests.bench.api import MERGE_PATCH, Bare, spread, watching
 from tests.bench.cloud import HOSTS, INSTANCES, REFERENCE_GROUP, REFERENCES, Bench, Reading, Script, create
 from tests.bench.results import record
 from tests.bench.seeded import copies, lay_in_etcd, lay_on_hosts
@@ -26,7 +26,8 @@ SEEDED = int(os.environ.get("STRATIFORM_BENCH_SEEDED", "10000"))
 REST = float(os.environ.get("STRATIFORM_BENCH_REST", "600" if FULL else "60"))
 SETTLED = 90.0
 """Seconds after a start until used amounts of hosts were told and summed up once: hosts are observed once a minute."""
-BLOCKS, BLOCK = 6, 50
+EVENTS = int(os.environ.get("STRATIFORM_BENCH_EVENTS", "100000" if FULL else "10000"))
+BLOCKS, BLOCK = 4, 200
 pytestmark = pytest.mark.timeout(3600)
 
 
@@ -154,6 +155,33 @@ async def test_at_rest_nothing_is_done(story: Story) -> None:
     # A pool is looked at for real by connecting it: where it is connected that changes nothing.
     changes = set(found.calls) - {"list_instances", "observe_host", "observe_pool", "connect_pool", "list_disks"}
     assert not changes, changes
+
+
+async def test_memory_is_flat_over_many_events(story: Story, api: Bare) -> None:
+    """Labels of them are changed, one after the other and again; the first tenth fills what is filled once."""
+    assert story.laid, "there are no instances"
+
+    async def touch(number: int) -> None:
+        body = {"metadata": {"labels": {"touched": str(number)}}}
+        await api.ask("PATCH", f"{INSTANCES}/laid-{number % story.laid}", body, MERGE_PATCH)
+
+    async def touched(numbers: range) -> Reading:
+        before = story.bench.read().reconciled["Instance"]
+        await spread([lambda n=n: touch(n) for n in numbers])  # type: ignore[misc]
+        found = await quiet(story.bench)
+        print(f"\n{len(numbers)} events: {found.reconciled['Instance'] - before} reconciles")
+        return found
+
+    before = await touched(range(EVENTS // 10))
+    after = await touched(range(EVENTS // 10, EVENTS))
+    found, name = after.since(before), f"{EVENTS} events with {story.laid} instances"
+    record(
+        f"{name}: memory of the operator", round(100 * found.memory / before.memory, 1), "% more", goal=5, at_most=True,
+        reference="after the first tenth, MB", reference_value=round(before.memory / 1e6),
+    )  # fmt: skip
+    events = EVENTS - EVENTS // 10
+    record(f"{name}: CPU of the operator", round(1e3 * found.operator_cpu / events, 2), "ms an event")
+    print(f"memory {before.memory / 1e6:.0f} and then {after.memory / 1e6:.0f} MB; {dict(found.writes)}")
 
 
 async def test_create_and_delete_beside_them(story: Story, api: Bare) -> None:
