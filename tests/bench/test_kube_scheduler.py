@@ -131,8 +131,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     bench.end()
 
 
+@pytest.mark.parametrize("case", ["plain", f"anti-affinity {GROUP}"])
 @pytest.mark.parametrize("hosts", HOSTS)
-async def test_placement_is_ahead_of_kube_scheduler(bench: Bench, hosts: int) -> None:
+async def test_placement_is_ahead_of_kube_scheduler(bench: Bench, hosts: int, case: str) -> None:
     KubeScheduler(bench.plane).end()
     bench.prepare()
     async with bare(bench.plane.kubeconfig) as api:
@@ -140,8 +141,7 @@ async def test_placement_is_ahead_of_kube_scheduler(bench: Bench, hosts: int) ->
         # It would taint the nodes, of which nobody renews a Lease. Neither side needs it.
         bench.plane.kill_controller_manager()
         await _make_hosts(api, hosts)
-        for case in ("plain", f"anti-affinity {GROUP}"):
-            await _compare(bench, api, hosts, case)
+        await _compare(bench, api, hosts, case)
 
 
 async def _compare(bench: Bench, api: Bare, hosts: int, case: str) -> None:

@@ -6,7 +6,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.crds.manifests import Manifest, examples, good, text
-from tests.crds.refusals import REFUSALS, Refusal
+from tests.crds.refusal import Refusal
+from tests.crds.refusals_of_hardware import STORAGE, TOPOLOGY
+from tests.crds.refusals_of_tenants import INSTANCE, NETWORK
+
+REFUSALS = [*TOPOLOGY, *STORAGE, *NETWORK, *INSTANCE]
 
 pytestmark = pytest.mark.controlplane
 Kubectl = Callable[..., CompletedProcess[str]]
