@@ -16,6 +16,7 @@ import structlog
 
 from controllers import metrics
 from controllers.config import Settings
+from controllers.engine import memory
 from controllers.engine.api import KindApi
 from controllers.engine.base import ApiError, Reconciler, Services
 from controllers.engine.cache import ObjectCache
@@ -227,6 +228,8 @@ class Engine:
             beat = next(beats)
             if started:
                 self.cache.measure(thorough=beat % 10 == 0)
+            if beat % 10 == 9:
+                memory.give_back()
             if beat % 60 == 59:
                 self.lanes.trim()
             await asyncio.sleep(1.0)

@@ -17,6 +17,8 @@ from controllers import metrics
 from controllers.engine.base import Key
 
 _CONFLICTS = 5
+_STALE = 1024
+"""Moments of the heap that no longer count and may be kept: each reconcile leaves the one that was set before it."""
 Rank = tuple[float, float]
 _NO_RANK: Rank = (0.0, 0.0)
 
@@ -243,6 +245,9 @@ class WorkQueue:
             return
         self._due[timer] = (when, min(due[1], priority) if due else priority)
         heapq.heappush(self._heap, (when, next(self._numbers), timer))
+        if len(self._heap) > 2 * len(self._due) + _STALE:
+            self._heap = [(at, next(self._numbers), each) for each, (at, _) in self._due.items()]
+            heapq.heapify(self._heap)
         self._set_timer()
 
     def _set_timer(self) -> None:

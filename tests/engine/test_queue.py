@@ -190,6 +190,17 @@ def test_a_reconcile_that_starts_voids_the_moment_set_by_the_one_before(queue: W
     assert queue.pop() == A
 
 
+def test_moments_that_no_longer_count_are_not_kept(queue: WorkQueue, clock: StoppedClock) -> None:
+    for _ in range(10_000):
+        queue.add(A, Priority.CHANGE)
+        assert queue.pop() == A
+        queue.done(A, 600.0)
+        clock.advance(0.01)
+    assert len(queue._heap) < 2000
+    clock.advance(600.0)
+    assert queue.pop() == A
+
+
 def test_conflicts_come_back_at_once_until_they_go_on_and_on(queue: WorkQueue, clock: StoppedClock) -> None:
     queue.add(A, Priority.CHANGE)
     for _ in range(5):
