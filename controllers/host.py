@@ -3,7 +3,6 @@ engine; the connection itself lives in `controllers.fleet`.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
 
 from controllers.deletion import LOOK_AGAIN, held_by_referrers, release_when_unreferenced
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn, default_signal
@@ -37,8 +36,6 @@ DOWN_AGAIN, REFUSED_AGAIN, HUNG_AGAIN = 30.0, 10.0, 2.0
 looked whether a call that hangs came back: nothing tells."""
 NEVER = frozenset({"EndpointTaken", "ConnectionMismatch", "Unsupported"})
 """Reasons for which a host is not connected, even if it was."""
-CONTACT_STEP = timedelta(minutes=10)
-"""status.lastContact is written no more often than this while the host answers; the Lease is finer."""
 
 
 def _machine(obj: HostObj) -> Iterable[str]:
@@ -368,12 +365,12 @@ def _state(obj: HostObj, view: HostView | None) -> str:
 
 
 def _contact(status: HostStatus, view: HostView) -> object:
-    """H1's coarse record: when the link's state changes, and else seldom; it never goes back."""
+    """H1's coarse record: when the host comes or goes; it never goes back. While it answers, its Lease says when."""
     old, new = status.last_contact, view.last_contact
     if old is None or new is None:
         return old or new
     came_or_went = view.link is not Link.UP or status.unreachable_since is not None
-    return max(old, new) if came_or_went or new - old > CONTACT_STEP else old
+    return max(old, new) if came_or_went else old
 
 
 def _inventory(facts: HostFacts, pinned: str | None) -> dict[str, object]:

@@ -220,9 +220,13 @@ class HostStatus(StatusModel):
         None
     )
     foreign: Annotated[Foreign | None, about("Machines that are not ours. Unset: none.")] = None
-    last_contact: Annotated[Time | None, about("When the host last answered, kept when it is lost. Unset: never.")] = (
-        None
-    )
+    last_contact: Annotated[
+        Time | None,
+        about(
+            "When it last answered, of a host that is lost; of one that answers, when it came (the Lease host-<name> "
+            "beside the operator tells to the minute). Unset: never."
+        ),
+    ] = None
     unreachable_since: Annotated[Time | None, about("Since when it has not answered. Unset: it answers.")] = None
     orphans: Annotated[
         tuple[Orphan, ...],
