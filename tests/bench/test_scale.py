@@ -27,7 +27,8 @@ SHARE = 0.95
 REST = float(os.environ.get("STRATIFORM_BENCH_REST", "600" if FULL else "60"))
 SETTLED = 90.0
 """Seconds after the last start until used amounts were told and summed up: hosts are observed once a minute."""
-BUSY = "other work took the machine's cores meanwhile (load average above): single blocks scatter by a third"
+SHARED = "placing shares the one Python thread with the starts of what is placed already"
+SCATTER = "blocks of some seconds scatter by a quarter, with all hosts well too; and what a flapping host's guests cost is in it"
 ONE_LOOP = (
     "the operator decides in one Python thread beside the API server on the same two cores; see the profiles below"
 )
@@ -125,7 +126,7 @@ async def test_a_burst_is_placed_at_once(story: Story, api: Bare) -> None:
     p95 = waits[len(waits) * 95 // 100]
     record(
         f"burst of {BURST}: placed, 95 % after", round(p95, 2), "s after being seen", goal=2.0, at_most=True,
-        limits=BUSY,
+        limits=SHARED,
     )  # fmt: skip
     print(f"\nburst of {BURST}: placed p50 {waits[len(waits) // 2]:.2f} p95 {p95:.2f} s; all Ready after {took:.1f} s")
 
@@ -207,7 +208,7 @@ async def test_a_frozen_and_a_flapping_host_cost_the_others_nothing(story: Story
     fall = 100 * (statistics.median(disturbed) / SHARE / statistics.median(healthy) - 1)
     record(
         "one host frozen, one flapping: time of a create on the others", round(max(fall, -99), 1), "% more", goal=5,
-        at_most=True, reference=f"{block} instances with all hosts well, s", limits=BUSY,
+        at_most=True, reference=f"{block} instances with all hosts well, s", limits=SCATTER,
         reference_value=round(statistics.median(healthy), 2),
     )  # fmt: skip
     print(f"\nall well {healthy}, one frozen and one flapping {disturbed}")
