@@ -6,6 +6,7 @@ PYTHON := .venv/bin/python
 ARGS ?=
 # Tests wait more than they work: three at once are quicker than one on two cores. WORKERS=0: in this process.
 WORKERS ?= 3
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench down lock format
 
