@@ -170,6 +170,7 @@ class PlacementScheduler:
 
     def _let_in(self, but: str = "") -> None:
         self._feed.helped = False
+        self._waiting.drop_those(self._wants_no_host)
         if not len(self._waiting):
             return
 
@@ -179,6 +180,11 @@ class PlacementScheduler:
                 self._services.enqueue(waiter.key, urgent=True)
 
         self._waiting.settle(self._now, grant, lambda waiter: self._services.enqueue(waiter.key))
+
+    def _wants_no_host(self, uid: str) -> bool:
+        """One that never had a host goes without a reconcile."""
+        instance = self._cache.by_uid(uid)
+        return instance is None or instance.deleting or instance.spec.run_strategy == "Halted"
 
 
 def _place_of(instance: Obj[Any, Any]) -> Place:

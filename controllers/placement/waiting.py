@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from controllers.engine.base import Key
 from controllers.placement.core.asks import Ask, Claim, Shape
+from controllers.placement.core.filters import CAPACITY, REASONS
 from controllers.placement.core.planner import Planner
 from controllers.placement.core.story import Placed, Unplaced
 
@@ -34,6 +35,7 @@ class Place(NamedTuple):
     uid: str
 
 
+_LACKS_ROOM = frozenset(REASONS.index(reason) for reason in CAPACITY)
 FIRST = Place(-(2**63), 0.0, "")
 
 
@@ -73,6 +75,11 @@ class Waiting:
                 self._leave(old)
             insort(self._order, waiter.place)
         self._waiters[waiter.ask.uid] = replace(waiter, asked=old.asked) if old else waiter
+
+    def drop_those(self, ended: Callable[[str], bool]) -> None:
+        """Who is gone, or does not want to run any more."""
+        for uid in [uid for uid in self._waiters if ended(uid)]:
+            self.drop(uid)
 
     def drop(self, uid: str) -> None:
         """It is placed or gone."""
@@ -131,12 +138,14 @@ class Waiting:
         del self._order[bisect_left(self._order, waiter.place)]
 
     def _keep_room(self, waiter: Waiter, result: Unplaced, now: float) -> None:
-        """A host once named stays named while it lacks room alone."""
-        near = [n.host for n in result.story.near]
-        uid = waiter.ask.uid
+        """A host once named stays named while it lacks room alone. One that could not hold it empty is never named."""
+        uid, shape, hosts = waiter.ask.uid, waiter.ask.shape, self._planner.hosts
+        records = [hosts.records[hosts.row(n.host)] for n in result.story.near]
+        near = [r.name for r in records if r.cpus >= shape.cpus and r.memory >= shape.memory]
         kept = self._kept.get(uid)
         if kept is not None:
-            if self._planner.evaluation(waiter.ask.shape).judge_alone(self._planner.hosts.row(kept)) == 0 or near:
+            code = self._planner.evaluation(shape).judge_alone(hosts.row(kept))
+            if code == 0 or (near and code in _LACKS_ROOM):
                 return
             self._keep(uid, "")
         if near and now - waiter.asked >= STARVES_AFTER and len(self._kept) < KEPT_MOST:

@@ -107,6 +107,22 @@ def test_who_waits_with_more_priority_comes_first(world: World, priority: int) -
     assert _scheduled(world, "first" if priority else "second")[0] == "False"
 
 
+@pytest.mark.parametrize("end", ["deleted", "halted"])
+def test_nothing_is_kept_for_one_that_does_not_want_to_run_any_more(world: World, end: str) -> None:
+    most = full(world)
+    world.make("first", {**most, "placement": {"priority": 100}})
+    waits(world, "first")
+    if end == "deleted":
+        world.delete("Instance", "first")
+    else:
+        world.edit("first", runStrategy="Halted")
+    world.run(30.0)
+    world.make("second", most)
+    waits(world, "second")
+    free(world)
+    placed_soon(world, "second")
+
+
 def test_what_it_is_refused_for_is_told_by_explanation_condition_and_metric_alike(world: World) -> None:
     def counted(reason: str) -> float:
         found = metrics.REGISTRY.get_sample_value("stratiform_placement_rejections_total", {"filter": reason})

@@ -151,6 +151,42 @@ def test_what_is_kept_is_given_back_when_it_goes() -> None:
     assert set(desk.planner.claims) == {"old"}
 
 
+def test_no_host_is_kept_for_one_that_it_could_not_hold_empty() -> None:
+    desk = Desk(hosts=2)
+    desk.wait("huge", cpus=5)
+    desk.settle(STARVES_AFTER)
+    assert not desk.planner.claims
+
+
+@pytest.mark.parametrize("goes", [False, True])
+def test_a_host_that_takes_nothing_any_more_is_kept_for_nobody(goes: bool) -> None:
+    desk = Desk(hosts=2)
+    desk.occupy("one", 1, "node-1")
+    desk.occupy("two", 1, "node-2")
+    desk.wait("big", cpus=4)
+    desk.settle(STARVES_AFTER)
+    (kept,) = desk.planner.claims["big/kept"].hosts
+    other = "node-2" if kept == "node-1" else "node-1"
+    if goes:
+        desk.planner.remove_host(kept)
+    else:
+        desk.planner.put_host(HostRecord(name=kept, zone="z", cpus=4, memory=64 * GI, disabled="disabled"))
+    desk.settle(STARVES_AFTER + 1)
+    assert desk.planner.claims["big/kept"].hosts == (other,)
+
+
+def test_who_is_gone_waits_no_longer_and_nothing_is_kept_for_it() -> None:
+    desk = Desk()
+    desk.occupy("old", 1)
+    desk.wait("gone", cpus=4)
+    desk.wait("there", cpus=4)
+    desk.settle(STARVES_AFTER)
+    desk.waiting.drop_those(lambda uid: uid == "gone")
+    assert "gone" not in desk.waiting
+    assert "gone/kept" not in desk.planner.claims
+    assert "there" in desk.waiting
+
+
 def test_room_that_is_kept_is_not_kept_from_one_whose_turn_comes_first() -> None:
     desk = Desk()
     desk.occupy("old", 4)
