@@ -142,7 +142,8 @@ async def test_at_rest_nothing_is_done(story: Story) -> None:
     )
     record(
         f"{name}: CPU of the operator", round(100 * found.operator_cpu / took, 1), "% of a core", goal=5, at_most=True,
-        limits=f"listings of {HOSTS} hosts every 5 s, which the simulated platform answers in this process",
+        limits=f"each object is reconciled once in ten minutes, beside the listings of {HOSTS} hosts every 5 s, which the "
+        "simulated platform answers in this process",
     )  # fmt: skip
     memory = story.bench.read().memory
     record(
