@@ -284,3 +284,14 @@ def test_c3_what_helps_is_told_in_words_that_can_be_done() -> None:
     labelled = decide(Row("C3", "", "", shape={"selector": frozenset({("gpu", "true")})}))
     assert isinstance(labelled, Unplaced)
     assert labelled.story.helps == ("label node-1 (needs label gpu=true, has no such label)",)
+
+
+@pytest.mark.parametrize("number", [2, 100])
+def test_a_host_that_is_claimed_before_it_is_known_is_in_no_zone_yet(number: int) -> None:
+    """However many hosts there are: its claims count against nobody's anti-affinity over the zone."""
+    planner = Planner()
+    for n in range(number):
+        planner.put_host(replace(HOST, name=f"node-{n}"))
+    planner.claim("early", Claim(namespace="team-a", labels=WEB, hosts=("unknown",), cpus=1, memory=GI))
+    apart = TermWant(TermKey("team-a", WEB, "Zone"), anti=True)
+    assert isinstance(planner.decide(Ask(uid="late", shape=SHAPE, terms=(apart,))), Placed)

@@ -316,7 +316,9 @@ class Hosts:
 
     def _grow(self) -> None:
         self.capacity *= 2
-        for name in (*_IDS, *_FLAGS, *_AMOUNTS, "policy", "per_cpu", "per_memory", "scratch"):
+        for name in _IDS:
+            setattr(self, name, _longer(getattr(self, name), self.capacity, -1))
+        for name in (*_FLAGS, *_AMOUNTS, "policy", "per_cpu", "per_memory", "scratch"):
             setattr(self, name, _longer(getattr(self, name), self.capacity))
         self._labels = {pair: _longer(column, self.capacity) for pair, column in self._labels.items()}
 
@@ -326,7 +328,7 @@ def _still(record: HostRecord) -> HostRecord:
     return replace(record, cpus=0, memory=0, foreign_cpus=0, foreign_memory=0)
 
 
-def _longer(column: NDArray[Any], capacity: int) -> NDArray[Any]:
-    grown = np.zeros(capacity, column.dtype)
+def _longer(column: NDArray[Any], capacity: int, fill: int = 0) -> NDArray[Any]:
+    grown = np.full(capacity, fill, column.dtype)
     grown[: len(column)] = column
     return grown
