@@ -141,7 +141,7 @@ class Waiting:
         """A host once named stays named while it lacks room alone. One that could not hold it empty is never named."""
         uid, shape, hosts = waiter.ask.uid, waiter.ask.shape, self._planner.hosts
         records = [hosts.records[hosts.row(n.host)] for n in result.story.near]
-        near = [r.name for r in records if r.cpus >= shape.cpus and r.memory >= shape.memory]
+        near = [record.name for record in records if record.big_enough(shape.cpus, shape.memory)]
         kept = self._kept.get(uid)
         if kept is not None:
             code = self._planner.evaluation(shape).judge_alone(hosts.row(kept))

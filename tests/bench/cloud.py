@@ -34,6 +34,11 @@ INSTANCES = f"{OURS}/namespaces/{NAMESPACE}/instances"
 REFERENCES = f"/apis/{REFERENCE_GROUP}/v1alpha1/namespaces/{NAMESPACE}/instances"
 FINALIZER = "stratiform.dev/finalizer"
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
+SETTLED = 90.0
+"""Seconds after the last start until used amounts were told and summed up: hosts are observed once a minute."""
+LOOKS = frozenset({"list_instances", "observe_host", "observe_pool", "connect_pool", "list_disks"})
+"""Driver calls of an operator that has nothing to do. A pool is looked at by connecting it: where it is connected that
+changes nothing."""
 Spec = dict[str, Any]
 
 

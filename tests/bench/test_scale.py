@@ -15,7 +15,7 @@ import pytest
 
 from drivers.simulated.faults import Faults
 from tests.bench.api import Bare, Watched, seconds_of, spread, watching
-from tests.bench.cloud import HOSTS, INSTANCES, REFERENCES, Bench, Reading, Script, create
+from tests.bench.cloud import HOSTS, INSTANCES, LOOKS, REFERENCES, SETTLED, Bench, Reading, Script, create
 from tests.bench.results import record
 
 FULL = os.environ.get("STRATIFORM_BENCH") == "full"
@@ -25,8 +25,6 @@ BURST = min(1000, INSTANCES_WANTED)
 SHARE = 0.95
 """Of a disturbed block is waited for: the rest may have been sent to the two hosts."""
 REST = float(os.environ.get("STRATIFORM_BENCH_REST", "600" if FULL else "60"))
-SETTLED = 90.0
-"""Seconds after the last start until used amounts were told and summed up: hosts are observed once a minute."""
 SHARED = "placing shares the one Python thread with the starts of what is placed already"
 SCATTER = "blocks of some seconds scatter by a quarter, with all hosts well too; and what a flapping host's guests cost is in it"
 ONE_LOOP = (
@@ -139,7 +137,7 @@ async def test_at_rest_nothing_is_done(story: Story, api: Bare) -> None:
     found, took = story.bench.read().since(before), time.monotonic() - begun
     name = f"at rest, {story.made} instances, {REST:.0f} s"
     leases = found.written("Lease", "other")
-    changes = set(found.calls) - {"list_instances", "observe_host", "observe_pool", "connect_pool", "list_disks"}
+    changes = set(found.calls) - LOOKS
     record(f"{name}: writes but leases", found.written() - leases, "writes", goal=0, at_most=True)
     record(
         f"{name}: CPU of the operator", round(100 * found.operator_cpu / took, 1), "% of a core", goal=5, at_most=True,

@@ -1,14 +1,9 @@
 """Memory that is free goes back to the system."""
 
-from pathlib import Path
+import os
 
 from controllers.engine import memory
-
-
-def resident() -> int:
-    """Bytes of this process' own pages."""
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("RssAnon"))
-    return int(line.split()[1]) * 1024
+from tests.bench.api import memory_of
 
 
 def test_holes_in_the_heap_are_given_back() -> None:
@@ -17,7 +12,7 @@ def test_holes_in_the_heap_are_given_back() -> None:
     for at in range(0, len(blocks), 100):  # They hold the heap's end where it is.
         kept.append(blocks[at])
     del blocks
-    before = resident()
+    before = memory_of(os.getpid())
     memory.give_back()
-    assert before - resident() > size / 2
+    assert before - memory_of(os.getpid()) > size / 2
     assert kept

@@ -80,6 +80,10 @@ class HostRecord:
     """Physical networks that its uplinks reach, untagged (False) or by VLAN (True)."""
     policy: str = "Balanced"
 
+    def big_enough(self, cpus: int, memory: int) -> bool:
+        """Whether it could hold so much if none of our instances were there."""
+        return cpus <= self.cpus - self.foreign_cpus and memory <= self.memory - self.foreign_memory
+
 
 class Interner(Generic[K]):
     """Values as small numbers, so that a column of them is an array."""

@@ -56,8 +56,7 @@ def tell_unplaced(ask: Ask, view: Evaluation, narrowed: Narrowed) -> Story:
 def _room(view: Evaluation, near: Near) -> str:
     """What would make room: on that host, if it is big enough at all."""
     record, shape = view.hosts.records[view.hosts.row(near.host)], view.shape
-    fits = shape.cpus <= record.cpus - record.foreign_cpus and shape.memory <= record.memory - record.foreign_memory
-    if fits:
+    if record.big_enough(shape.cpus, shape.memory):
         return f"free {near.missing} on {near.host}"
     cpus = f"{shape.cpus} CPU{'s' if shape.cpus != 1 else ''}"
     return f"add a host with {cpus} and {shorten_quantity(shape.memory)} memory free (none is so big)"
