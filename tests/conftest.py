@@ -31,7 +31,8 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 LAB = os.environ.get("STRATIFORM_LAB", "test") + ("" if WORKER == "gw0" else f"-{WORKER}")
 TOGETHER = {"fleet": "instances", "kills": "instances", "placement": "kinds", "counts": "kinds"}
 """Folders whose tests run in one worker with those of another, because they share its hosts or its control plane."""
-LONGEST = ("cloud", "instances", "faults of the API", "kinds", "faults", "engine", "lab", "drivers")
+LONGEST = ("kinds", "cloud", "instances", "faults of the API", "faults", "engine", "lab", "drivers")
+"""Kinds before the cloud, however few workers there are: it leaves its Templates, which are copied to any store."""
 KEEP = bool(
     os.environ.get("STRATIFORM_KEEP_LAB")
 )  # For a look round after a failure; the next session goes on with it.
