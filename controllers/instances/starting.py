@@ -6,7 +6,7 @@ Every part is idempotent and chosen from what is seen, so that a process that is
 from datetime import datetime
 
 from controllers.engine.base import NotYet, Obj, Refused
-from controllers.instances import nics, placing, shape, volumes
+from controllers.instances import detaching, nics, placing, shape, volumes
 from controllers.instances.identify import identity_of
 from controllers.instances.seeds import write_seed
 from controllers.instances.work import Work
@@ -33,6 +33,7 @@ BASELINE_AGAIN = 0.2
 
 async def prepare(work: Work) -> None:
     """Placement that fits, volumes granted and ready, addresses claimed, hardware chosen. Raises Refused."""
+    await detaching.detach_removed(work)
     pools = await placing.settle_before_start(work)
     await work.turn.ensure_finalizer()
     await volumes.make_missing(work, pools)

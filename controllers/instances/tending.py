@@ -1,7 +1,7 @@
 """A machine that runs, or rests, as it should: its devices, its mark, its drift, and what its guest says."""
 
 from controllers.engine.base import Refused
-from controllers.instances import leaving, nics, shape, volumes
+from controllers.instances import detaching, leaving, nics, shape, volumes
 from controllers.instances.seeds import copy_mark
 from controllers.instances.starting import compose_mark, definition, seed_of
 from controllers.instances.work import Work
@@ -9,7 +9,7 @@ from controllers.logic import devices, drift
 from controllers.logic.runstrategy import active
 from crds.base import NameRef
 from crds.instancestatus import InstanceResources
-from drivers.base import Capabilities, Define, DetachDisk, DetachNic, WriteMark
+from drivers.base import Capabilities, Define, WriteMark
 from drivers.errors import Busy, DriverError
 
 _EVERYTHING = Capabilities(hypervisor="")
@@ -42,13 +42,8 @@ async def rest(work: Work) -> None:
         if work.seen:
             await leaving.leave(work)
         return
+    await detaching.detach_removed(work)
     disks = shape.disks_of(work)
-    for seen in [d for d in work.facts.disks if d.name and d.name != devices.SEED]:
-        if seen.name not in shape.declared(work.spec):
-            await work.act(DetachDisk(seen.name))
-    for nic in [n for n in work.facts.nics if n.name] if work.facts else ():
-        if nic.name not in {n.name for n in work.spec.networks}:
-            await work.act(DetachNic(nic.name))
     if work.facts is not None and work.facts.mark:
         mark = compose_mark(work, disks, starting=None, runs=work.status.run_count, digest=work.facts.digest)
         if mark != work.facts.mark:

@@ -21,6 +21,11 @@ _LOOK = 0.002
 """Real seconds between two looks at whether a call has come back."""
 _STUCK = 20.0
 """Real seconds after which a call that nobody made hang is a fault of the tests."""
+_TICK = 1e-6
+"""Seconds by which a jump goes beyond the moment that was waited for, as time that runs would: by rounding it could end
+just before it, where everybody finds that it is not yet time and nothing is left to wait for."""
+_SPINS = 200_000
+"""Turns of the loop in which time may stand still: hundreds of objects read at once need some thousands."""
 _READERS = (events, lanes, lease, services, worker)
 """The modules that read the wall clock."""
 
@@ -68,9 +73,12 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
     def __init__(self, clock: Clock, busy: Callable[[], bool], blocked: Callable[[], bool]) -> None:
         super().__init__()
         self._clock, self._busy, self._blocked = clock, busy, blocked
+        self._spins = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         waited = 0.0
+        self._spins += 1
+        assert self._spins < _SPINS, "the loop is busy for ever: somebody waits for nothing again and again"
         while True:
             found = super().select(0)
             if found or timeout == 0:
@@ -82,7 +90,8 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
                 return found  # type: ignore[no-any-return]
             waited += _LOOK
         assert timeout is not None, "nothing is due, ever"
-        self._clock.passed += timeout
+        self._clock.passed += timeout + _TICK
+        self._spins = 0
         return super().select(0)  # type: ignore[no-any-return]
 
 

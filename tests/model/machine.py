@@ -1,6 +1,6 @@
 """Random sequences of everything that happens to a cloud, with what must hold after each step and at rest.
 
-Hypothesis makes the sequences and shrinks those that fail; it prints one as a program, which replays it as it stands.
+Hypothesis makes the sequences and prints the one that failed as a program, which replays it as it stands.
 """
 
 import tempfile

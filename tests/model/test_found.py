@@ -110,3 +110,32 @@ def test_a_volume_that_cannot_grow_yet_is_ready_all_the_same(world: World) -> No
     volume = world.store.get("Volume", "v1", TEAM)
     assert condition(volume, "Ready")["status"] == "True"
     assert condition(volume, "Synced")["reason"] == "Busy"
+
+
+def test_d3_what_was_removed_is_let_go_also_while_a_start_waits_for_something_else(world: World) -> None:
+    """Found: a stopped machine that waited for a new volume kept the one it had before, whose deletion waited for ever."""
+    world.store.create("Volume", "v1", {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}, TEAM)
+    world.make("a", declared(entries={"v1"}))
+    world.runs("a")
+    world.faults.remove(world.domains("a")[0].host, world.uuid("a"))
+    world.edit("a", volumes=declared(entries={"v2"})["volumes"])
+    world.delete("Volume", "v1")
+    world.run_until(lambda: world.store.get("Volume", "v1", TEAM) is None, 120.0, "the volume goes")
+    assert condition(world.instance("a"), "Ready")["reason"] == "VolumeNotFound"
+    world.edit("a", volumes=declared()["volumes"])
+    world.runs("a")
+
+
+def test_d3_a_definition_lets_go_of_what_was_removed_while_its_start_waits(world: World) -> None:
+    """As above, of one that is off and still defined."""
+    world.store.create("Volume", "v1", {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}, TEAM)
+    world.make("a", declared(entries={"v1"}))
+    world.runs("a")
+    world.edit("a", runStrategy="Halted")
+    world.run_until(lambda: not world.faults.running(world.uuid("a")), 60.0, "off")
+    world.stop()
+    world.edit("a", runStrategy="Always", volumes=declared(entries={"v2"})["volumes"])
+    world.delete("Volume", "v1")
+    world.start()
+    world.run_until(lambda: world.store.get("Volume", "v1", TEAM) is None, 120.0, "the volume goes")
+    assert condition(world.instance("a"), "Ready")["reason"] == "VolumeNotFound"
