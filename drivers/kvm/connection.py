@@ -50,7 +50,7 @@ class Connection:
         self._on_dead.append(call)
 
     def on_end(self, call: Callable[[Any], None]) -> None:
-        """`call(raw)` while closing, to give back what was registered; may raise libvirtError."""
+        """`call(raw)` while closing, to give back what was registered. It does not raise."""
         self._on_end.append(call)
 
     @property
@@ -99,8 +99,7 @@ class Connection:
 
     def _end(self) -> None:
         for call in self._on_end:
-            with contextlib.suppress(libvirt.libvirtError):
-                call(self._raw)
+            call(self._raw)
         with contextlib.suppress(libvirt.libvirtError):
             self._raw.unregisterCloseCallback()
         with contextlib.suppress(libvirt.libvirtError):

@@ -5,6 +5,7 @@ keepalive and close events do not work. Callbacks run in that thread: they only 
 libvirt (that would deadlock). Used by `connection.py` (loop) and `endpoint.py` (hub).
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -107,12 +108,17 @@ class EventHub:
         self._pool_ids.append(conn.storagePoolEventRegisterAny(None, lifecycle, self._pool, None))
 
     def deregister(self, conn: Any) -> None:
-        """Give the callbacks back, or libvirt keeps the connection object for ever. Blocks as a call does."""
+        """Give every callback back, or libvirt keeps the connection object and a file descriptor for ever. Over a
+        connection that is shut each of these calls fails, and its callback is gone all the same. Blocks as a call
+        does; never raises."""
         self._deliver = None
-        while self._domain_ids:
-            conn.domainEventDeregisterAny(self._domain_ids.pop())
-        while self._pool_ids:
-            conn.storagePoolEventDeregisterAny(self._pool_ids.pop())
+        for give_back, ids in (
+            (conn.domainEventDeregisterAny, self._domain_ids),
+            (conn.storagePoolEventDeregisterAny, self._pool_ids),
+        ):
+            while ids:
+                with contextlib.suppress(libvirt.libvirtError):
+                    give_back(ids.pop())
 
     def subscribe(self, deliver: Callable[[Event], None]) -> None:
         self._deliver = deliver

@@ -135,6 +135,23 @@ def test_opening_a_frozen_host_over_ssh_gives_up_in_time(over_ssh: LibvirtConnec
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("libvirt-open")])
 
 
+def descriptors() -> int:
+    """Of libvirt's connections: each has one by which its threads wake each other."""
+    links = [str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+    return links.count("anon_inode:[eventfd]")
+
+
+def test_a_closed_connection_leaves_nothing_open(over_tls: LibvirtConnection) -> None:
+    """Found: libvirt kept each that had been subscribed to, with its memory and a file descriptor."""
+    most = 0
+    for _ in range(5):
+        endpoint = opened(over_tls)
+        endpoint.subscribe(lambda event: None)
+        most = most or descriptors()
+        endpoint.close()
+    until(lambda: descriptors() < most)
+
+
 def test_w6_a_frozen_host_is_noticed_and_a_pending_call_fails(
     over_tls: LibvirtConnection, frozen: threading.Event
 ) -> None:
