@@ -1,6 +1,7 @@
 """`python -m controllers`: runs the operator until SIGTERM or SIGINT, or until it loses its Lease."""
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -44,6 +45,7 @@ async def finish(engine: Engine) -> int:
 def main() -> int:
     settings = config.read(sys.argv[1:])
     configure(settings.log_format, settings.log_level)
+    faulthandler.register(signal.SIGUSR1)  # Says what each thread does, also when the interpreter stands still.
     try:
         return asyncio.run(run(settings))
     except OSError as error:

@@ -4,15 +4,19 @@ It runs from this checkout with this interpreter and with the rights that the ch
 so what works here works in a pod.
 """
 
+import contextlib
 import hashlib
+import http.client
 import os
+import signal
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.errors import LabError
+from lab.errors import LabError, indent, tail
 from lab.layout import Layout
 from lab.processes import Process
 
@@ -38,7 +42,8 @@ class Operator:
         return f"http://127.0.0.1:{self.layout.operator_port}/metrics"
 
     def start(self) -> None:
-        """Start it unless it runs, and wait until it answers /readyz. LabError with its log's end when it ends."""
+        """Start it unless it runs, and wait until it answers /readyz. LabError with its log's end when it ends; one
+        that does not come ready is killed, and the error shows what its threads did."""
         if self.process.pid() is None:
             self.process.start(self._command(), {**os.environ, "PYTHONPATH": str(CHECKOUT)})
             self._version.write_text(self._digest())
@@ -64,21 +69,43 @@ class Operator:
 
     def ready(self) -> bool:
         """Whether it answers /readyz with 200 now. Blocks for at most 2 s."""
+        return not self._unready()
+
+    def _unready(self) -> str:
+        """Why it is not ready; empty: it is."""
         try:
-            with urllib.request.urlopen(self.metrics_url.replace("/metrics", "/readyz"), timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+            with urllib.request.urlopen(self.metrics_url.replace("/metrics", "/readyz"), timeout=2):
+                return ""
+        except urllib.error.HTTPError as error:
+            return error.read().decode(errors="replace").strip()
+        except (OSError, http.client.HTTPException) as error:
+            return str(error)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not self.ready():
+        while why := self._unready():
             if self.process.pid() is None:
                 raise LabError.with_log(f"lab {self.layout.name}: the operator ended", self.process.log)
             if time.monotonic() > deadline:
-                text = f"lab {self.layout.name}: the operator is not ready after {READY_SECONDS:.0f} s"
-                raise LabError.with_log(text, self.process.log)
+                text = f"lab {self.layout.name}: the operator is not ready after {READY_SECONDS:.0f} s ({why})"
+                threads = self._threads()
+                self.kill()  # The next start is a new one.
+                raise LabError(f"{text}; what it said last, and its threads:\n{threads}")
             time.sleep(0.1)
+
+    def _threads(self) -> str:
+        """What it is doing: each thread's Python stack, if it can still say so, and what the kernel knows of them."""
+        pid = self.process.pid()
+        self.process.send(signal.SIGUSR1)
+        time.sleep(1.0)
+        lines = [tail(self.process.log, 200)]
+        for task in sorted(Path(f"/proc/{pid}/task").glob("*")):
+            with contextlib.suppress(OSError):
+                state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+                lines.append(
+                    f"{task.name} {(task / 'comm').read_text().strip()} {state} {(task / 'wchan').read_text()}"
+                )
+        return indent("\n".join(lines))
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "controllers", f"--kubeconfig={self.kubeconfig}"]

@@ -73,11 +73,17 @@ class Process:
 
     def freeze(self) -> None:
         """Stop it from running (SIGSTOP) without ending it. Idempotent."""
-        self._send(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let it run again after freeze(). Idempotent."""
-        self._send(signal.SIGCONT)
+        self.send(signal.SIGCONT)
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal, to it and to no other process. Idempotent."""
+        with self._handle() as handle, contextlib.suppress(ProcessLookupError):
+            if handle is not None:
+                signal.pidfd_send_signal(handle, number)
 
     def _end(self, first: signal.Signals, grace_seconds: float) -> None:
         with self._handle() as handle:
@@ -92,11 +98,6 @@ class Process:
                 else:
                     raise LabError(f"{self.name} (pid {self.pid()}) does not end, not even by SIGKILL; see {self.log}")
         self.pid_file.unlink(missing_ok=True)
-
-    def _send(self, number: signal.Signals) -> None:
-        with self._handle() as handle, contextlib.suppress(ProcessLookupError):
-            if handle is not None:
-                signal.pidfd_send_signal(handle, number)
 
     @contextlib.contextmanager
     def _handle(self) -> Iterator[int | None]:

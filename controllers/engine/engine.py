@@ -244,6 +244,7 @@ class Engine:
 
     async def _shut_down(self) -> None:
         self.pulse.ready = "stopping"
+        log.info("stopping")
         # After a loss nothing may be finished: another process may have begun.
         grace = 0.5 if self._lost else _STOPPING
         if self._built:
