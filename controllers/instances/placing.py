@@ -206,8 +206,7 @@ async def choose(work: Work, but: frozenset[str] = frozenset()) -> Decision:
     last = work.status.placement.sequence if work.status.placement else 0
     decision = scheduler.decide(work.obj, avoid=_avoided(work) | but)
     if isinstance(decision, Refusal):
-        told = _explain(work, decision.explanation)
-        raise _no_host(work, Refusal(reason=decision.reason, message=told.summary, explanation=told))
+        raise _no_host(work, decision)
     work.place(decision.host, next_sequence(last, work.now), decision.explanation)
     work.update(resources=_resources(work), uuid=work.uuid, steps=())
     work.reached("Scheduled")
@@ -275,10 +274,14 @@ async def settle_before_start(work: Work) -> dict[str, str]:
         work.turn.conditions.set("Scheduled", "True", "Scheduled", _summary(work))
         return {}
     elsewhere = work.tools.scheduler.decide(work.obj, avoid=_avoided(work) | {host})
-    work.tools.scheduler.forget(work.obj.uid)
-    if not isinstance(elsewhere, Decision):
+    if isinstance(elsewhere, Refusal):
         await leaving.leave(work)
-        raise _no_host(work, elsewhere)
+        # It waits in the queue for its own host too.
+        anywhere = work.tools.scheduler.decide(work.obj, avoid=_avoided(work))
+        if isinstance(anywhere, Refusal):
+            raise _no_host(work, anywhere)
+        return await settle_before_start(work)
+    work.tools.scheduler.forget(work.obj.uid)
     if work.facts is not None:
         if ended_here(work.facts, work.placement.sequence):
             # Before the call: a sign that comes meanwhile takes it back.
@@ -293,7 +296,9 @@ def _avoided(work: Work) -> frozenset[str]:
 
 
 def _no_host(work: Work, refusal: Refusal) -> Refused:
-    """The scheduler wakes it when something changed that lets it in; asked again by itself ever more seldom."""
+    """With the explanation in the status. The scheduler wakes it when something changed that lets it in; asked again by
+    itself ever more seldom."""
+    told = _explain(work, refusal.explanation)
     failed = work.status.failed_starts
     last = max(failed, key=lambda f: f.at, default=None)
     said = f" Tried before: {last.host}: {last.message}" if last else ""
@@ -302,7 +307,7 @@ def _no_host(work: Work, refusal: Refusal) -> Refused:
     # A host that is avoided no longer is no news to anybody: it looks again by itself.
     ends = [(f.until - work.now).total_seconds() for f in failed if f.until > work.now]
     after = max(min(after, *ends), 1.0) if ends else after
-    return Refused(refusal.reason, refusal.message + said, type_="Scheduled", after=after)
+    return Refused(refusal.reason, told.summary + said, type_="Scheduled", after=after)
 
 
 def _summary(work: Work) -> str:

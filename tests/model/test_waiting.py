@@ -53,6 +53,27 @@ def test_when_room_was_freed(world: World) -> None:
     placed_soon(world, "late")
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_when_room_was_freed_for_one_that_was_stopped(world: World, own: bool) -> None:
+    """On the host where it was, or on another one."""
+    most = declared(size=(1, f"{MEMORY * 6 // 10}Gi"))
+    world.make("late", most)
+    world.runs("late")
+    home = world.domains("late")[0].host
+    world.edit("late", runStrategy="Halted")
+    world.run_until(lambda: not world.faults.running(world.uuid("late")), 60.0, "off")
+    full(world)
+    world.edit("late", runStrategy="Always")
+    waits(world, "late")
+    explanation = (world.instance("late") or {})["status"]["placement"]["explanation"]
+    assert "winner" not in explanation and explanation["nearest"]
+    there = {world.domains(f"big-{n}")[0].host: f"big-{n}" for n, _ in enumerate(HOSTS)}
+    gone = there[home] if own else next(name for host, name in there.items() if host != home)
+    world.delete("Instance", gone)
+    world.run_until(lambda: world.instance(gone) is None, 60.0, "it is gone")
+    placed_soon(world, "late")
+
+
 def test_when_a_host_takes_instances_again(world: World) -> None:
     for host in HOSTS:
         world.store.patch("Host", host, {"spec": {"allocationState": "Disabled"}})
