@@ -6,6 +6,7 @@ from controllers.fleet.base import Link
 from controllers.instances import leaving
 from controllers.instances.identify import Marks, take_or_refuse
 from controllers.instances.work import Work
+from controllers.logic import host as host_logic
 from controllers.logic import location
 from controllers.logic.attempts import avoided
 from controllers.logic.identity import next_sequence
@@ -136,8 +137,7 @@ def _advice(work: Work, host: str) -> str:
 
 def freed(work: Work) -> bool:
     """H1: its host was validly declared off after this placement was decided."""
-    declared, decided = work.tools.fleet.out_of_service(work.host), work.placement.decided_at
-    return declared is not None and (decided is None or decided < declared)
+    return host_logic.frees(work.tools.fleet.out_of_service(work.host), work.placement.decided_at)
 
 
 async def _lost(work: Work, marks: Marks, found: location.Follow | None) -> None:

@@ -57,6 +57,11 @@ def judge_declaration(
     )
 
 
+def frees(declared: datetime | None, decided: datetime | None) -> bool:
+    """H1: whether a valid declaration frees the placement that was decided at that moment: one decided before it."""
+    return declared is not None and (decided is None or decided < declared)
+
+
 def advice_for_maintenance(left: int) -> tuple[str, str]:
     """Reason and message for a host with spec.maintenance on which `left` instances are."""
     if left == 0:

@@ -7,10 +7,12 @@ reservations live here: what was decided counts until the objects in the cache s
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from controllers.engine.base import Key, Obj, Services
 from controllers.fleet.base import Fleet
+from controllers.logic.host import frees
 from controllers.placement import records
 from controllers.placement.core.asks import Claim
 from controllers.placement.core.planner import Planner
@@ -50,6 +52,8 @@ class Feed:
         self._disks: dict[Key, dict[str, int]] = {}
         """Volume → pool → bytes; summed up by pool in `_given`."""
         self._given: dict[str, int] = {}
+        self._declared: dict[str, datetime | None] = {}
+        """Hosts that are out of service, and since when (H1)."""
         self._assumed: dict[str, Assumed] = {}
         self._due: list[tuple[float, str, float]] = []
         self.helped = True
@@ -183,6 +187,10 @@ class Feed:
             return
         view = self._fleet.view(key.name)
         pools = frozenset(self._pools_of.get(key.name, ()))
+        if (declared := self._fleet.out_of_service(key.name)) != self._declared.get(key.name):
+            self._declared[key.name] = declared
+            placed = self._services.cache.indexed("host", key.name)
+            self._changed["Instance"].update(dict.fromkeys(instance.key for instance in placed))
         down = records.why_down(host, view)
         record = records.host_record(self._services.cache, host, view.facts if view else None, down, pools)
         self.helped |= self._planner.put_host(record)
@@ -212,7 +220,7 @@ class Feed:
         if assumed is not None and assumed.seen and not assumed.claim.volumes:
             del self._assumed[uid]
             assumed = None
-        claim = records.claim_of(shown) if shown is not None else None
+        claim = self._shown(shown) if shown is not None else None
         if assumed is not None:
             if not assumed.seen:
                 claim = assumed.claim
@@ -226,6 +234,13 @@ class Feed:
         else:
             self._planner.claim(uid, claim)
         self.helped |= before is not None and before != claim
+
+    def _shown(self, instance: Obj[Any, Any]) -> Claim | None:
+        """By its status; H1: where it was placed before its host went out of service, it is no more."""
+        claim, placed = records.claim_of(instance), instance.status.placement
+        if placed is not None and frees(self._declared.get(placed.host or ""), placed.decided_at):
+            return None
+        return claim
 
     def _expire(self) -> None:
         """Ends what nobody counted in time, and holds of disks that the pools have counted meanwhile."""

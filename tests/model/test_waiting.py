@@ -6,9 +6,10 @@ Seconds are those of the model's clock: how fast the machine is does not matter.
 import pytest
 
 from controllers import metrics
+from drivers.base import Power
 from tests.model.manifests import declared, resources
 from tests.model.store import Obj
-from tests.model.world import HOSTS, MEMORY, World, condition
+from tests.model.world import HOSTS, MEMORY, TEAM, World, condition
 
 SOON = 2.0
 LONG = 300.0
@@ -160,3 +161,21 @@ def test_what_it_is_refused_for_is_told_by_explanation_condition_and_metric_alik
     assert condition(world.instance("late"), "Scheduled")["message"].startswith(explanation["summary"])
     assert told == {"Disabled": 1, "HostSelector": 2}
     assert all(counted(reason) > before[reason] for reason in told)
+
+
+def test_h1_a_group_that_keeps_together_is_started_elsewhere_when_its_host_is_declared_off(world: World) -> None:
+    """Each of them waited to be where the others were."""
+    together = [{"instanceSelector": {"matchLabels": {"group": "g"}}, "topology": "Host", "required": True}]
+    for name in ("a", "b"):
+        spec = {**declared(), "zoneRef": {"name": "zone-1"}, "placement": {"affinity": together}}
+        world.store.create("Instance", name, spec, TEAM, labels={"group": "g"})
+        world.runs(name)
+    home = world.domains("a")[0].host
+    assert world.domains("b")[0].host == home
+    world.lose_host(home, power_loss=True)
+    world.declare_off(home)
+
+    def hosts() -> set[str]:
+        return {d.host for name in ("a", "b") for d in world.domains(name) if d.power is Power.RUNNING}
+
+    world.run_until(lambda: len(hosts()) == 1 and home not in hosts(), 60.0, "both run elsewhere")
