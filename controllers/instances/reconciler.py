@@ -140,12 +140,15 @@ def _keep_placement(work: Work, error: Refused | DriverError) -> None:
 
 
 def _of_entry(obj: InstanceObj, entry: Any, attached: set[str]) -> Iterable[Key]:
-    """D4: a template is needed until what is made of it is there; a disc while it is in the drive."""
+    """D4: a template and a type are needed until what is made of them is there; a disc while it is in the drive."""
     if entry.type != "CDROM":
         yield Key("Volume", obj.namespace, shape.volume_name(obj.name, entry))
     if entry.cdrom and entry.cdrom.template_ref:
         ref = entry.cdrom.template_ref
         yield Key("Template", ref.namespace or obj.namespace, ref.name)
-    if entry.managed and entry.managed.template_ref and entry.name not in attached:
-        ref = entry.managed.template_ref
+    if entry.managed is None or entry.name in attached:
+        return
+    if ref := entry.managed.template_ref:
         yield Key("Template", ref.namespace or obj.namespace, ref.name)
+    if offer := entry.managed.volume_type_ref:
+        yield Key("VolumeType", "", offer.name)

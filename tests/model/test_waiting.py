@@ -104,17 +104,31 @@ def test_when_a_host_gets_the_label_that_it_needs(world: World) -> None:
     placed_soon(world, "late")
 
 
+def _of_type(offer: str) -> Obj:
+    managed = {"size": "1Gi", "volumeTypeRef": {"name": offer}}
+    volumes = [{"name": "root", "type": "Managed", "managed": managed}]
+    return {"runStrategy": "Always", "resources": resources((1, "1Gi")), "volumes": volumes}
+
+
 def test_when_a_pool_gets_the_tag_that_its_volume_needs(world: World) -> None:
     world.store.create("VolumeType", "fast", {"storageTags": ["nvme"]})
-    managed = {"size": "1Gi", "volumeTypeRef": {"name": "fast"}}
-    world.make(
-        "late",
-        {"runStrategy": "Always", "resources": resources((1, "1Gi")),
-         "volumes": [{"name": "root", "type": "Managed", "managed": managed}]},
-    )  # fmt: skip
+    world.make("late", _of_type("fast"))
     waits(world, "late")
     world.store.patch("StoragePool", "pool-1", {"spec": {"tags": ["nvme"]}})
     placed_soon(world, "late")
+
+
+def test_when_its_volume_type_asks_for_less_or_comes_at_last(world: World) -> None:
+    world.store.create("VolumeType", "fast", {"storageTags": ["nvme"]})
+    world.make("late", _of_type("fast"))
+    waits(world, "late")
+    world.store.patch("VolumeType", "fast", {"spec": {"storageTags": []}})
+    placed_soon(world, "late")
+    world.make("early", _of_type("slow"))
+    world.run_until(lambda: condition(world.instance("early"), "Ready")["reason"] == "VolumeTypeNotFound", 60.0, "told")
+    world.run(LONG)
+    world.store.create("VolumeType", "slow", {})
+    placed_soon(world, "early")
 
 
 @pytest.mark.parametrize("priority", [0, 100])
