@@ -23,7 +23,6 @@ ELSEWHERE = {
     "ForceOff": "only of a guest that ignores its shutdown, or on request",
     "Reset": "only on request",
     "Undefine": "only when a stopped instance starts elsewhere",
-    "DetachNic": "of a guest that goes on running",
     "ChangeMedia": "only of CD-ROM drives",
     "Adopt": "only of machines made before",
     "Release": "only of imported machines",
