@@ -22,8 +22,10 @@ async def detach_removed(work: Work) -> None:
     for nic in [n.name for n in work.facts.nics] if work.facts else ():
         if nic and nic not in networks:
             await work.act(DetachNic(nic))
-    there = {d.name for d in work.facts.disks} | {n.name for n in work.facts.nics} if work.facts else set()
+    if work.facts:  # What did not let go yet.
+        disks |= {d.name for d in work.facts.disks}
+        networks |= {n.name for n in work.facts.nics}
     work.update(
-        volumes=tuple(v for v in work.status.volumes if v.name in disks or v.name in there),
-        networks=tuple(n for n in work.status.networks if n.name in networks or n.name in there),
+        volumes=tuple(v for v in work.status.volumes if v.name in disks),
+        networks=tuple(n for n in work.status.networks if n.name in networks),
     )
