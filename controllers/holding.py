@@ -97,8 +97,13 @@ class Holding:
         return [i for i in self._instances(obj, obj.status).values() if _declares(i, obj)]
 
     def left_behind(self, obj: VolumeObj, status: VolumeStatus) -> str:
-        """Why it is still held, in a person's words, where the objects of all its holders are gone."""
+        """Why it is still held, in a person's words, by instances none of which names it any more."""
         for given in status.attachments:
+            instance = self._services.cache.by_uid(given.uid)
+            if instance is not None:
+                seen = self._seen(instance, _disk(obj, status))
+                where = f", whose machine has it on Host {', '.join(seen)}" if seen else ""
+                return f"It is being detached from Instance {obj.namespace}/{given.instance}{where}."
             who = f"Instance {obj.namespace}/{given.instance} is gone"
             for host, name in self._left(given, obj, status):
                 return f"{who}, and its machine {name} on Host {host} still has the disk: remove it there, or adopt it."

@@ -302,13 +302,12 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
     def _held_back(self, turn: VolumeTurn, held: Held) -> bool:
         """It waits for its detach, and for everybody who names it; each with its name."""
         named = {i.key for i in self._holding.declaring(turn.obj)}
-        there = [a for a in held.attachments if self._services.cache.by_uid(a.uid) is not None]
-        named |= {Key("Instance", turn.obj.namespace, a.instance) for a in there}
-        text = self._holding.left_behind(turn.obj, turn.status)
         if named:
             text = f"{in_use(turn.obj.key, named)} Remove it from spec.volumes there to detach it."
+        else:
+            text = self._holding.left_behind(turn.obj, turn.status) or "It is being detached."
         if named or held.attachments:
-            turn.conditions.set("Deleting", "True", "InUse", text or "It is being detached.")
+            turn.conditions.set("Deleting", "True", "InUse", text)
         return bool(named or held.attachments)
 
     async def _dispose(self, turn: VolumeTurn) -> None:

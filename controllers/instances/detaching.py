@@ -3,10 +3,12 @@
 Called where an instance rests, and before each start: who waits for what it had shall not wait for its start too.
 """
 
+from collections.abc import Collection
+
 from controllers.instances import shape
 from controllers.instances.work import Work
 from controllers.logic.devices import SEED
-from drivers.base import DetachDisk, DetachNic
+from drivers.base import DetachDisk, DetachNic, InstanceFacts, Power
 
 
 async def detach_removed(work: Work) -> None:
@@ -16,12 +18,12 @@ async def detach_removed(work: Work) -> None:
     if not work.seen or (work.facts is not None and work.facts.mark is None):
         return
     disks, networks = shape.declared(work.spec), {n.name for n in work.spec.networks}
-    for disk in [d.name for d in work.facts.disks] if work.facts else ():
-        if disk and disk != SEED and disk not in disks:
-            await work.act(DetachDisk(disk))
+    for disk in _removed(work.facts, disks):
+        await work.act(DetachDisk(disk))
     for nic in [n.name for n in work.facts.nics] if work.facts else ():
         if nic and nic not in networks:
             await work.act(DetachNic(nic))
+    await _from_copies(work, disks)
     if work.facts:  # What did not let go yet.
         disks |= {d.name for d in work.facts.disks}
         networks |= {n.name for n in work.facts.nics}
@@ -29,3 +31,17 @@ async def detach_removed(work: Work) -> None:
         volumes=tuple(v for v in work.status.volumes if v.name in disks),
         networks=tuple(n for n in work.status.networks if n.name in networks),
     )
+
+
+async def _from_copies(work: Work, disks: Collection[str]) -> None:
+    """A definition that somebody copied to another host stays until ours runs (W4); a removed disk does not wait."""
+    for host, facts in list(work.tools.fleet.sightings(work.uuid).items()):
+        ours = facts.mark is not None and facts.mark.sequence == work.placement.sequence
+        if host != work.host and ours and facts.power is Power.OFF:
+            for disk in _removed(facts, disks):
+                act = work.tools.fleet.act
+                await act(host, work.uuid, DetachDisk(disk), uid=work.obj.uid, sequence=work.placement.sequence)
+
+
+def _removed(facts: InstanceFacts | None, disks: Collection[str]) -> list[str]:
+    return [d.name for d in facts.disks if d.name and d.name != SEED and d.name not in disks] if facts else []

@@ -19,6 +19,7 @@ MOST_STEPS = 24
 """No honest way from any state to any other is longer; more is a bug, and another turn is harmless."""
 
 EFFECTS: Mapping[type[logic.Step], str] = {
+    logic.DefineForStart: "was defined for its start",
     logic.Start: "was started",
     logic.LetRun: "was resumed",
     logic.FinishStart: "was marked as started",
@@ -31,15 +32,16 @@ MOST_TRIES = 2
 async def drive(work: Work) -> logic.Step:
     """Returns Tend, Rest or Wait. Raises Refused (a start waits for something) and DriverError."""
     prepared = defined = False
-    tried: Counter[type[logic.Step]] = Counter()
+    tried: Counter[tuple[type[logic.Step], str]] = Counter()
     if placing.placed(work):
         await work.turn.ensure_finalizer()
     for _ in range(MOST_STEPS):
         _look(work)
         powering.decide_aim(work)
         step = logic.plan(work.facts, _situation(work, prepared, defined))
-        tried[type(step)] += 1
-        if type(step) in EFFECTS and tried[type(step)] > MOST_TRIES:
+        attempt = type(step), work.host if placing.placed(work) else ""
+        tried[attempt] += 1
+        if type(step) in EFFECTS and tried[attempt] > MOST_TRIES:
             _no_effect(work, EFFECTS[type(step)])
         match step:
             case logic.Prepare():

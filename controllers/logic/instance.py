@@ -154,7 +154,9 @@ def _off(facts: InstanceFacts | None, s: Situation) -> Step:
         )
     if not s.prepared:
         return Prepare()
-    return Start() if s.defined else DefineForStart(s.runs + 1)
+    marked = facts is not None and facts.mark is not None and facts.mark.starting == s.runs + 1
+    # W6: without `starting` in its mark, it would stay paused as an administrator's (a host that affirmed a Define).
+    return Start() if s.defined and marked else DefineForStart(s.runs + 1)
 
 
 def _paused(facts: InstanceFacts, s: Situation) -> Step:

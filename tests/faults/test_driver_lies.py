@@ -40,6 +40,20 @@ async def test_success_is_believed_only_when_it_is_seen(cloud: DriverCloud, call
     assert cloud.faults.domains() == ()
 
 
+async def test_w6_a_definition_that_was_only_said_to_be_written_is_not_started(cloud: DriverCloud) -> None:
+    """Found by random faults: the old definition was started, whose mark had no `starting`: it stayed paused for good."""
+    uuid = await cloud.make()
+    await cloud.until_runs(uuid)
+    cloud.faults.lie(1, call="Define")
+    cloud.faults.power_off_guest(await cloud.host_of(), uuid)
+
+    async def again() -> bool:
+        return int((await cloud.status())["runCount"]) == 2
+
+    await until(again, 30.0, what="a second run")
+    await cloud.ready()
+
+
 async def test_a_start_that_is_always_a_lie_is_told_and_makes_no_storm(cloud: DriverCloud) -> None:
     order = cloud.faults.lie(None, call="StartPaused")
     uuid = await cloud.make()

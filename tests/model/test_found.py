@@ -139,3 +139,18 @@ def test_d3_a_definition_lets_go_of_what_was_removed_while_its_start_waits(world
     world.start()
     world.run_until(lambda: world.store.get("Volume", "v1", TEAM) is None, 120.0, "the volume goes")
     assert condition(world.instance("a"), "Ready")["reason"] == "VolumeNotFound"
+
+
+def test_d3_a_copy_of_the_definition_on_another_host_lets_go_too(world: World) -> None:
+    """Found: an administrator had copied the definition of one that was off, and nobody took the removed disk off it."""
+    world.store.create("Volume", "v1", {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}, TEAM)
+    world.make("a", declared(entries={"v1"}))
+    world.runs("a")
+    world.edit("a", runStrategy="Halted")
+    world.run_until(lambda: not world.faults.running(world.uuid("a")), 60.0, "off")
+    world.double("a", next(h for h in HOSTS if h != world.domains("a")[0].host))
+    world.edit("a", runStrategy="Always", volumes=declared(entries={"v2"})["volumes"])
+    world.delete("Volume", "v1")
+    world.run_until(lambda: world.store.get("Volume", "v1", TEAM) is None, 120.0, "the volume goes")
+    assert condition(world.instance("a"), "Ready")["reason"] == "VolumeNotFound"
+    assert len(world.domains("a")) == 2, "where it starts is not decided yet"
