@@ -7,13 +7,14 @@ from pathlib import Path
 from lab.controlplane import ControlPlane
 from tests.faults.drvworld import DriverCloud, cloud_of
 from tests.instances.cloud import managed, nic
+from tests.kills.recording import seed
 
 
 class Weather:
     """One random deed after another; `text` is what was done, for whoever looks at a failure."""
 
-    def __init__(self, cloud: DriverCloud, seed: int) -> None:
-        self.cloud, self.dice, self.text = cloud, random.Random(seed), [f"seed {seed}"]
+    def __init__(self, cloud: DriverCloud, number: int) -> None:
+        self.cloud, self.dice, self.text = cloud, random.Random(number), [f"STRATIFORM_SEED={number}"]
         self.away: set[str] = set()
 
     def blow(self) -> None:
@@ -48,10 +49,10 @@ class Weather:
             self.away.discard(host)
 
 
-async def storm(cloud: DriverCloud, instances: int, seconds: float, seed: int) -> None:
+async def storm(cloud: DriverCloud, instances: int, seconds: float, number: int) -> None:
     """Instances come one after another, every third is halted and every fifth deleted; then the weather clears up."""
-    weather = Weather(cloud, seed)
-    print(f"seed {seed}")
+    weather = Weather(cloud, number)
+    print(f"STRATIFORM_SEED={number}")
     end, pause = time.monotonic() + seconds, seconds / instances
     try:
         for number in range(instances):
@@ -73,6 +74,5 @@ async def storm(cloud: DriverCloud, instances: int, seconds: float, seed: int) -
 
 
 async def test_thirty_instances_in_bad_weather(wiped_plane: ControlPlane, tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(10**6)
     async with cloud_of(wiped_plane, tmp_path / "cloud.db", hosts=3) as cloud:
-        await storm(cloud, 30, 15.0, seed)
+        await storm(cloud, 30, 15.0, seed())
