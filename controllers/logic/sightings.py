@@ -127,7 +127,8 @@ class Sightings:
     # ------------------------------------------------------------ what was seen
 
     def listed(self, host: str, listing: Listing, wall: datetime, home: Home) -> set[str]:
-        """A whole listing of `host`. Answers the UUIDs of which anything differs from what was known.
+        """A whole listing of `host`. Answers the UUIDs of which anything differs from what `of` answered: also those
+        seen again over a new connection whose home is elsewhere (those at home are told when the host is up again).
 
         What was touched by a call of ours after the listing began keeps the newer, single observation.
         """
@@ -143,7 +144,11 @@ class Sightings:
         for uuid in changed if old is not None else ():
             if uuid not in record.unknown and record.state(uuid) != _state(new.get(uuid)):
                 self.sign(uuid, listing.ended)
-        record.unknown = {u: at for u, at in record.unknown.items() if at >= listing.begun or u in record.calls}
+        if not record.connected:
+            changed.update(u for u in new if home(u) != host)
+        unknown = {u: at for u, at in record.unknown.items() if at >= listing.begun or u in record.calls}
+        changed.update(u for u in record.unknown if u not in unknown)
+        record.unknown = unknown
         record.touched = {u: at for u, at in record.touched.items() if at >= listing.begun}
         record.began = {u: at for u, at in record.began.items() if u in record.touched}
         record.echo_until = {u: at for u, at in record.echo_until.items() if at >= listing.begun}

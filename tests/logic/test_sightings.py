@@ -285,3 +285,13 @@ def test_only_what_differs_is_told_of() -> None:
     assert world.book.listed("a", again, world.wall(), world.home) == set()
     gone = Listing(begun=world.tick(), ended=world.tick(), instances=())
     assert world.book.listed("a", gone, world.wall(), world.home) == {GUEST}
+
+
+def test_a_copy_away_from_home_is_told_of_again_when_its_host_is_connected_anew() -> None:
+    """Found: it was not looked at while that host was away, and nobody was told when it could be seen again."""
+    world = World()
+    for host, told in (("b", {GUEST}), ("a", set())):
+        world.list(host, domain(host, Power.RUNNING))
+        world.book.lost(host, world.tick())
+        again = Listing(begun=world.tick(), ended=world.tick(), instances=(domain(host, Power.RUNNING),))
+        assert world.book.listed(host, again, world.wall(), world.home) == told
