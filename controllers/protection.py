@@ -38,7 +38,7 @@ class NamespaceProtection:
             for namespace, value in self.wanted().items():
                 try:
                     body = {"metadata": {"labels": {PROTECTED: value}}}
-                    await self._services.api.merge_patch(f"/api/v1/namespaces/{namespace}", body)
+                    await self._services.api.merge_patch(f"/api/v1/namespaces/{namespace}", body, "Namespace")
                 except (ApiError, NotLeader) as error:
                     log.warning("namespace not labelled", namespace=namespace, error=str(error))
             await asyncio.sleep(PERIOD)

@@ -89,24 +89,24 @@ class KindApi:
         crd = await self._crd(kind)
         return crd is not None and (crd["metadata"].get("annotations") or {}).get(ALLOW_DELETION) == "orphan"
 
-    async def read(self, path: str) -> Mapping[str, Any] | None:
+    async def read(self, path: str, kind: str) -> Mapping[str, Any] | None:
         """Whatever is at that path, read live; None if absent."""
-        return await self._get(path, "other")
+        return await self._get(path, kind)
 
-    async def create_at(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    async def create_at(self, path: str, body: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
         """Create what is not of our kinds in the collection at that path; None when it exists already."""
         forbid_when_paused()
         try:
-            return await self._client.post(path, body, kind="other")
+            return await self._client.post(path, body, kind=kind)
         except ApiError as error:
             if error.status == 409 and error.reason == "AlreadyExists":
                 return None
             raise
 
-    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def merge_patch(self, path: str, body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
         """A merge patch of anything that is not one of our kinds."""
         forbid_when_paused()
-        return await self._client.patch(path, body, kind="other")
+        return await self._client.patch(path, body, kind=kind)
 
     async def _crd(self, kind: str) -> dict[str, Any] | None:
         return await self._get(f"{_CRDS}/{self._kinds[kind].crd_name}", "CustomResourceDefinition")

@@ -268,13 +268,13 @@ class Api(Protocol):
     async def crd_orphans(self, kind: str) -> bool:
         """Whether the CRD's allow-deletion annotation has the value `orphan` (N4)."""
 
-    async def read(self, path: str) -> Mapping[str, Any] | None:
+    async def read(self, path: str, kind: str) -> Mapping[str, Any] | None:
         """Whatever is at that path, read live (a Lease); None if absent."""
 
-    async def create_at(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    async def create_at(self, path: str, body: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
         """Create what is not of our kinds (a Lease) in the collection at that path; None when it exists already."""
 
-    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def merge_patch(self, path: str, body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
         """For the few writes outside our kinds (a Lease, a Namespace's label)."""
 
 

@@ -48,7 +48,7 @@ class Contacts:
     async def load(self, host: str) -> datetime | None:
         """The last contact that was on record when this process first asked; read once. Raises ApiError."""
         if host not in self._recorded:
-            found = await self._services.api.read(self._path(host))
+            found = await self._services.api.read(self._path(host), "Lease")
             text = (found or {}).get("spec", {}).get("renewTime")
             self._recorded[host] = datetime.fromisoformat(text).astimezone(UTC) if text else None
         return self._recorded[host]
@@ -88,7 +88,7 @@ class Contacts:
         at = max(moment for moment in (at, self._floor.get(host), self._recorded.get(host)) if moment is not None)
         body = {"spec": {"holderIdentity": host, "leaseDurationSeconds": DURATION, "renewTime": _micro(at)}}
         try:
-            await self._services.api.merge_patch(self._path(host), body)
+            await self._services.api.merge_patch(self._path(host), body, "Lease")
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -98,7 +98,7 @@ class Contacts:
                 "metadata": {"name": f"host-{host}", "namespace": self._services.namespace},
                 **body,
             }
-            await self._services.api.create_at(self._path(""), lease)
+            await self._services.api.create_at(self._path(""), lease, "Lease")
         self._written[host] = time.monotonic()
 
     def _path(self, host: str) -> str:

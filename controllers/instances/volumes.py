@@ -122,7 +122,7 @@ async def carry_over(work: Work) -> None:
             patch["storagePoolRef"] = {"name": managed.storage_pool_ref.name}
         if patch:
             path = f"/apis/{GROUP}/{VERSION}/namespaces/{volume.namespace}/volumes/{volume.name}"
-            await work.tools.services.api.merge_patch(path, {"spec": patch})
+            await work.tools.services.api.merge_patch(path, {"spec": patch}, "Volume")
 
 
 def note_detached(work: Work) -> None:

@@ -85,7 +85,7 @@ async def test_create_to_ready_against_a_bare_client(story: Story, api: Bare) ->
             spent["apiserver"] += found.apiserver_cpu
             writes += found.written("Instance")
             events += found.written("Event")
-            others += found.written() - found.written("Instance", "Event", "Lease", "other")
+            others += found.written() - found.written("Instance", "Event", "Lease")
             await asyncio.sleep(1.0)
     story.made = len(ours) * BLOCK
     ratio = statistics.median(their / our for our, their in zip(ours, theirs, strict=True))
@@ -136,7 +136,7 @@ async def test_at_rest_nothing_is_done(story: Story, api: Bare) -> None:
     await asyncio.sleep(REST)
     found, took = story.bench.read().since(before), time.monotonic() - begun
     name = f"at rest, {story.made} instances, {REST:.0f} s"
-    leases = found.written("Lease", "other")
+    leases = found.written("Lease")
     changes = set(found.calls) - LOOKS
     record(f"{name}: writes but leases", found.written() - leases, "writes", goal=0, at_most=True)
     record(
@@ -174,7 +174,7 @@ async def test_a_restarted_operator_reads_only(story: Story, api: Bare) -> None:
     name = f"restart with {story.made} instances"
     record(f"{name}: first reconciled", round(first, 1), "s after the process's start")
     record(f"{name}: last reconciled", round(last, 1), "s after the process's start")
-    written = found.written() - found.written("Lease", "other")
+    written = found.written() - found.written("Lease")
     record(f"{name}: writes but leases", written, "writes", goal=0, at_most=True)
     print(f"\n{name}: first {first:.1f} s, last {last:.1f} s, writes {dict(found.writes)}, calls {dict(found.calls)}")
     assert found.written("Instance") == 0, found.writes

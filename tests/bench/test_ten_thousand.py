@@ -64,7 +64,7 @@ async def quiet(bench: Bench, deadline: float = 240.0) -> Reading:
             await asyncio.sleep(6.0)
             now = bench.read()
             found = now.since(before)
-            if found.written() == found.written("Lease", "other") and found.reconciled.total() < HOSTS / 4:
+            if found.written() == found.written("Lease") and found.reconciled.total() < HOSTS / 4:
                 return now
             before = now
 
@@ -127,7 +127,7 @@ async def test_a_restarted_operator_reads_only(story: Story) -> None:
     name = f"restart with {story.laid} instances"
     record(f"{name}: first reconciled", round(first, 1), "s after the process's start")
     record(f"{name}: last reconciled", round(last, 1), "s after the process's start")
-    written = found.written() - found.written("Lease", "other")
+    written = found.written() - found.written("Lease")
     record(f"{name}: writes but leases", written, "writes", goal=0, at_most=True, limits=str(dict(found.writes)))
     record(
         f"{name}: CPU of the operator until it rests", round(found.operator_cpu / (story.laid / 1000), 2), "s for 1,000"
@@ -146,9 +146,7 @@ async def test_at_rest_nothing_is_done(story: Story) -> None:
     await asyncio.sleep(REST)
     found, took = story.bench.read().since(before), time.monotonic() - begun
     name = f"at rest, {story.laid} instances, {REST:.0f} s"
-    record(
-        f"{name}: writes but leases", found.written() - found.written("Lease", "other"), "writes", goal=0, at_most=True
-    )
+    record(f"{name}: writes but leases", found.written() - found.written("Lease"), "writes", goal=0, at_most=True)
     record(
         f"{name}: CPU of the operator", round(100 * found.operator_cpu / took, 1), "% of a core", goal=5, at_most=True,
         limits=f"each object is reconciled once in ten minutes, beside the listings of {HOSTS} hosts every 5 s, which the "
