@@ -235,10 +235,12 @@ class World:
                 return
 
     def double(self, name: str, target: str) -> None:
-        """An administrator copies the definition, or the running machine, to another host."""
+        """An administrator copies the definition, or the running machine, to another host; not to one that is powered
+        off, or said to be (H1)."""
+        off = target in self.dark or "outOfService" in (self.store.get("Host", target) or {})["spec"]
 
         def copy(domain: Domain) -> None:
-            if target != domain.host and all(d.host != target for d in self.domains(name)):
+            if not off and target != domain.host and all(d.host != target for d in self.domains(name)):
                 self.doubled.add(domain.uuid)
                 self.by_hand.add(domain.uuid)
                 self.faults.duplicate(domain.uuid, domain.host, target)
