@@ -25,6 +25,9 @@ BUGS = Counter(
 API_REQUESTS = Counter(
     "stratiform_api_requests_total", "Requests to the API server.", ["verb", "kind", "result"], registry=REGISTRY
 )
+API_BYTES = Counter(
+    "stratiform_api_sent_bytes_total", "Bytes of bodies sent to the API server.", ["verb", "kind"], registry=REGISTRY
+)
 API_SECONDS = Histogram(
     "stratiform_api_request_seconds", "Duration of requests.", ["verb"], buckets=_FAST, registry=REGISTRY
 )

@@ -141,6 +141,8 @@ class Client:
             raise ApiError(0, "NoAnswer", f"{verb} {path}: {error or type(error).__name__}") from None
         finally:
             metrics.API_REQUESTS.labels(verb, kind, result).inc()
+            if data is not None:
+                metrics.API_BYTES.labels(verb, kind).inc(len(data))
             metrics.API_SECONDS.labels(verb).observe(time.monotonic() - started)
 
     def _answered(self) -> None:

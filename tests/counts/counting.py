@@ -2,7 +2,10 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import prometheus_client
 
 from controllers import metrics
 from tests.instances.cloud import Cloud
@@ -12,13 +15,14 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True)
 class Counts:
-    """`writes` by (verb, kind), the Lease's own left out; `calls` by name."""
+    """`writes` and the bytes `sent` by (verb, kind), Leases left out; `calls` by name."""
 
     writes: Counter[tuple[str, str]]
+    sent: Counter[tuple[str, str]]
     calls: Counter[str]
 
     def since(self, before: "Counts") -> "Counts":
-        return Counts(self.writes - before.writes, self.calls - before.calls)
+        return Counts(self.writes - before.writes, self.sent - before.sent, self.calls - before.calls)
 
     def of(self, kind: str) -> int:
         return sum(n for (_, other), n in self.writes.items() if other == kind)
@@ -27,18 +31,25 @@ class Counts:
 def now() -> Counts:
     """The registry belongs to the process, so requests of the test itself count too: take none of its writes between
     two readings but those that you mean."""
-    writes: Counter[tuple[str, str]] = Counter()
-    for metric in metrics.API_REQUESTS.collect():
-        for sample in metric.samples:
-            verb, kind = sample.labels["verb"], sample.labels["kind"]
-            if sample.name.endswith("_total") and verb in WRITES and kind != "Lease":
-                writes[verb, kind] += int(sample.value)
     calls: Counter[str] = Counter()
-    for metric in metrics.DRIVER_CALLS.collect():
+    for labels, value in _totals(metrics.DRIVER_CALLS):
+        calls[labels["call"]] += value
+    return Counts(_written(metrics.API_REQUESTS), _written(metrics.API_BYTES), calls)
+
+
+def _written(counter: prometheus_client.Counter) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for labels, value in _totals(counter):
+        if labels["verb"] in WRITES and labels["kind"] != "Lease":
+            found[labels["verb"], labels["kind"]] += value
+    return found
+
+
+def _totals(counter: prometheus_client.Counter) -> Iterator[tuple[dict[str, str], int]]:
+    for metric in counter.collect():
         for sample in metric.samples:
             if sample.name.endswith("_total"):
-                calls[sample.labels["call"]] += int(sample.value)
-    return Counts(writes, calls)
+                yield sample.labels, int(sample.value)
 
 
 async def settled(cloud: Cloud, quiet: float = 1.2) -> Counts:
