@@ -63,7 +63,9 @@ def _spec(kind: Kind, raw: Mapping[str, Any], old: Obj[Any, Any] | None, generat
 
 
 def _status(kind: Kind, raw: Mapping[str, Any]) -> Model:
-    return _leniently(kind.status, {name: value for name, value in raw.items() if name != "conditions"})[0]
+    """What could not be read of it was not observed either: it is written anew."""
+    status, problem = _leniently(kind.status, {name: value for name, value in raw.items() if name != "conditions"})
+    return status.model_copy(update={"observed_generation": None}) if problem else status
 
 
 def _conditions(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:

@@ -70,6 +70,8 @@ class LiveTurn:
         composed = self.conditions.compose()
         if partial:
             composed = self._with_unset(composed)
+        if self._unchanged(composed):
+            return
         status = compose(self.status, composed, self.obj.generation)
         if same(self._kind, status, self.obj):
             return
@@ -130,6 +132,12 @@ class LiveTurn:
 
     def event(self, reason: str, note: str, *, warning: bool = False) -> None:
         self.events.append((reason, note, warning))
+
+    def _unchanged(self, composed: list[dict[str, Any]]) -> bool:
+        """True of nearly every turn at rest, where composing the status was half of all the work. False: not sure."""
+        has = self.obj
+        seen = has.status.observed_generation == has.generation
+        return seen and self.status == has.status and composed == list(has.conditions)
 
     def _with_unset(self, composed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         kept = [

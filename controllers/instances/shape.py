@@ -138,7 +138,7 @@ def _disk(work: Work, entry: InstanceVolume, slot: int, order: int) -> Entry:
         waits = (
             f"until Instance {holders} has let go of it: delete that, or remove it from its spec.volumes"
             if holders
-            else "to be granted to this instance"
+            else f"to be granted to this instance: who may have its disk still is told by kubectl describe vol {name}"
         )
         return Entry(spec=entry, volume=volume, problem=("WaitingForVolume", f"{field}: Volume {name} waits {waits}."))
     pool = work.cache.get("StoragePool", "", disk.pool)
