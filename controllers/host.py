@@ -73,14 +73,14 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         if not obj.deleting:
             await turn.ensure_finalizer()
         elif not held_by_referrers(turn, self._services, ready=False):
-            self._wake_ancestors(obj)
+            self._wake_ancestors(turn)
             return await release_when_unreferenced(turn, self._services, self._disconnect(obj))
         try:
             return await self._keep(turn)
         finally:
             before = obj.status
             if (before.capacity, before.instances) != (turn.status.capacity, turn.status.instances):
-                self._wake_ancestors(obj)
+                self._wake_ancestors(turn)
 
     # ------------------------------------------------------------ steps
 
@@ -117,7 +117,7 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         if cluster is not None:
             self._check_machine(cluster, view.facts)
             if cluster.status.cpu is None:
-                self._services.enqueue(cluster.key)  # First starts wait for the baseline: not with the next roll-up.
+                turn.wake(cluster.key)  # First starts wait for the baseline: not with the next roll-up.
         if self._changes_hang(turn):
             return Again(HUNG_AGAIN)
         if not obj.is_true("Ready"):
@@ -349,9 +349,9 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
             for volume in self._cache.referrers(pool.key, "Volume") if ref and ref.name == host else ():
                 self._services.enqueue(volume.key, after=0.5)
 
-    def _wake_ancestors(self, obj: HostObj) -> None:
-        for key in ancestors(self._cache, obj):
-            self._services.enqueue(key, after=EVERY)
+    def _wake_ancestors(self, turn: Turn[HostSpec, HostStatus]) -> None:
+        for key in ancestors(self._cache, turn.obj):
+            turn.wake(key, after=EVERY)
 
 
 def _state(obj: HostObj, view: HostView | None) -> str:

@@ -34,7 +34,7 @@ def sum_up(turn: Turn[Any, Any], services: Services, above: list[Key], **counts:
     )
     if turn.status != turn.obj.status:
         for ancestor in above:
-            services.enqueue(ancestor, after=EVERY)
+            turn.wake(ancestor, after=EVERY)
     return found
 
 

@@ -40,7 +40,7 @@ class StoragePoolReconciler(Reconciler[StoragePoolSpec, StoragePoolStatus]):
             await turn.ensure_finalizer()
         elif not held_by_referrers(turn, self._services, ready=False):
             again = await release_when_unreferenced(turn, self._services, lambda: self._work.disconnect(turn))
-            self._wake_above(obj)
+            self._wake_above(turn)
             return again
         self._work.check_alone(obj)
         self._work.check_scope(obj)
@@ -60,11 +60,11 @@ class StoragePoolReconciler(Reconciler[StoragePoolSpec, StoragePoolStatus]):
             changes |= {"orphans": lost, "orphan_count": count}
         turn.status = obj.status.model_copy(update={**changes, "volumes": len(here)})
         if turn.status.capacity != obj.status.capacity:
-            self._wake_above(obj)
+            self._wake_above(turn)
         return self._work.conclude(turn, verdict)
 
-    def _wake_above(self, obj: PoolObj) -> None:
-        place = places_of_pool(self._services.cache, obj)
+    def _wake_above(self, turn: Turn[StoragePoolSpec, StoragePoolStatus]) -> None:
+        place = places_of_pool(self._services.cache, turn.obj)
         for above in (place.cluster, place.pod, place.zone, place.region):
             if above is not None:
-                self._services.enqueue(above.key, after=EVERY)
+                turn.wake(above.key, after=EVERY)

@@ -216,6 +216,10 @@ class Turn(Protocol[S, T]):
     def event(self, reason: str, note: str, *, warning: bool = False) -> None:
         """Emitted once this turn's status is saved; the same reason and note again within an hour is dropped."""
 
+    def wake(self, key: Key, *, after: float = 0.0) -> None:
+        """Have another object reconciled, so many seconds after this turn's status was saved: one that is enqueued
+        before may be reconciled without having seen it."""
+
 
 class Reconciler(Protocol[S, T]):
     """One per kind. Stateless but for what can be lost at any moment."""

@@ -161,8 +161,9 @@ class Engine:
         self.client.recovered = self._relist_soon
         writer = Writer(self.client, self._kinds, self.intake)
         self.worker = Worker(
-            self.settings, self._kinds, reconcilers, self.cache, self.queue, writer, self.events, self.api, self.intake
-        )
+            self.settings, self._kinds, reconcilers, self.cache, self.queue, writer, self.events, self.api,
+            self.intake, self.wakes,
+        )  # fmt: skip
         self._relist_due = math.inf
         self._relist_wanted = asyncio.Event()
         self._built = True

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-from controllers.engine.base import Conflict, Obj, Paused, Refused
+from controllers.engine.base import Conflict, Key, Obj, Paused, Refused
 from controllers.engine.cache import ObjectCache
 from controllers.engine.status import Writer, compose, same
 from controllers.logic.conditions import ALWAYS, Conditions
@@ -52,6 +52,7 @@ class LiveTurn:
         self.over = False
         _turn.set(self)
         self.events: list[tuple[str, str, bool]] = []
+        self.wakes: list[tuple[Key, float]] = []
         self.released = False
         self.written = False
         self._kind = kind
@@ -132,6 +133,9 @@ class LiveTurn:
 
     def event(self, reason: str, note: str, *, warning: bool = False) -> None:
         self.events.append((reason, note, warning))
+
+    def wake(self, key: Key, *, after: float = 0.0) -> None:
+        self.wakes.append((key, after))
 
     def _unchanged(self, composed: list[dict[str, Any]]) -> bool:
         """True of nearly every turn at rest, where composing the status was half of all the work. False: not sure."""

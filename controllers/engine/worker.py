@@ -21,10 +21,11 @@ from controllers.engine.cache import ObjectCache
 from controllers.engine.events import Events, transitions
 from controllers.engine.intake import Intake
 from controllers.engine.outcome import Next, Outcome, settle
-from controllers.engine.queue import WorkQueue
+from controllers.engine.queue import Priority, WorkQueue
 from controllers.engine.slots import Slots, outside
 from controllers.engine.status import Writer
 from controllers.engine.turns import LiveTurn
+from controllers.engine.wakes import Wakes
 from crds.base import Kind, format_time
 from crds.unsupported import unsupported
 
@@ -45,10 +46,11 @@ class Worker:
         events: Events,
         api: KindApi,
         intake: Intake,
+        wakes: Wakes,
     ) -> None:
         self._settings, self._kinds, self._reconcilers = settings, kinds, reconcilers
         self._cache, self._queue, self._writer, self._events = cache, queue, writer, events
-        self._api, self._intake = api, intake
+        self._api, self._intake, self._wakes = api, intake, wakes
         self._slots = Slots(settings.workers)
         self._numbers = itertools.count(1)
         self._run = f"{random.getrandbits(24):06x}"
@@ -114,6 +116,8 @@ class Worker:
             outcome = await self._write(turn, outcome, partial=outcome.result != "OK")
         finally:
             turn.over = True
+        for other, after in turn.wakes:
+            self._wakes.enqueue(other, after, Priority.EVENT)
         metrics.RECONCILES.labels(key.kind, outcome.result).inc()
         await self._schedule(obj, outcome, again)
 

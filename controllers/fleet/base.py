@@ -71,6 +71,9 @@ class Fleet(Protocol):
     def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
         """host → facts, over all hosts whose present connection was listed."""
 
+    def unheard(self, uuid: str) -> Mapping[str, InstanceFacts]:
+        """host → facts as last seen, over hosts that were listed once and are not connected, nor declared off (H1)."""
+
     async def observe(self, host: str, uuid: str) -> InstanceFacts | None:
         """Ask the host now about one instance and remember it. Raises DriverError."""
 

@@ -158,6 +158,10 @@ class LiveFleet:
     def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
         return self.book.of(uuid)
 
+    def unheard(self, uuid: str) -> Mapping[str, InstanceFacts]:
+        last = self.book.unheard(uuid).items()
+        return {host: facts for host, facts in last if host in self._sessions and host not in self._declared}
+
     async def observe(self, host: str, uuid: str) -> InstanceFacts | None:
         return await self._observe(self._session(host), uuid, ours=False)
 
@@ -297,18 +301,13 @@ class LiveFleet:
 
     def machine_holder(self, session: HostSession, machine_id: str) -> str | None:
         for other in self._sessions.values():
-            if other is session or other.view().facts is None or not other.up:
-                continue
             facts = other.view().facts
-            if facts is not None and facts.machine_id == machine_id:
+            if other is not session and other.up and facts is not None and facts.machine_id == machine_id:
                 return other.host
         mine = (session.plan.created_at, session.host)
         for host in self.services.cache.all("Host"):
-            if (
-                host.name != session.host
-                and host.status.machine_id == machine_id
-                and (host.created_at, host.name) < mine
-            ):
+            earlier = (host.created_at, host.name) < mine
+            if earlier and host.name != session.host and host.status.machine_id == machine_id:
                 return host.name
         return None
 

@@ -42,7 +42,7 @@ async def delete(work: Work, marks: Marks) -> Again | None:
                 f"Host {work.host} says that the machine was removed, and still shows it: that is asked for again.",
                 type_="Deleting", status="True", after=STILL_THERE,
             )  # fmt: skip
-    await nics.give_back(work, everything=True)
+    await nics.give_back(work, lambda interface, address: True)
     await volumes.delete_made(work)
     await work.turn.release()
     work.tools.scheduler.forget(work.obj.uid)

@@ -5,7 +5,7 @@ Called where an instance rests, and before each start: who waits for what it had
 
 from collections.abc import Collection
 
-from controllers.instances import shape
+from controllers.instances import nics, shape
 from controllers.instances.work import Work
 from controllers.logic.devices import SEED
 from drivers.base import DetachDisk, DetachNic, InstanceFacts, Power
@@ -13,8 +13,8 @@ from drivers.base import DetachDisk, DetachNic, InstanceFacts, Power
 
 async def detach_removed(work: Work) -> None:
     """Off the definition, then out of the status, also when there is no definition any more. Idempotent. Raises
-    DriverError; does nothing while its host does not answer, nor to a definition that has no mark yet. Addresses stay
-    claimed: before a first start the status may not say yet which were given to it."""
+    DriverError; does nothing while its host does not answer, nor to a definition that has no mark yet. What NICs that
+    stay have claimed stays: before a first start the status may not say yet which addresses were given to it."""
     if not work.seen or (work.facts is not None and work.facts.mark is None):
         return
     disks, networks = shape.declared(work.spec), {n.name for n in work.spec.networks}
@@ -31,6 +31,7 @@ async def detach_removed(work: Work) -> None:
         volumes=tuple(v for v in work.status.volumes if v.name in disks),
         networks=tuple(n for n in work.status.networks if n.name in networks),
     )
+    await nics.give_back(work, lambda interface, address: interface not in networks)
 
 
 async def _from_copies(work: Work, disks: Collection[str]) -> None:

@@ -4,6 +4,7 @@ The claim is a NetworkAddress object: creating it is what makes an address ours,
 whatever else goes wrong.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -313,14 +314,16 @@ def _taker(work: Work, nic: Nic, address: str) -> str:
     return f"NetworkAddress {name} holds it"
 
 
-async def give_back(work: Work, *, everything: bool = False) -> None:
-    """Delete the claims of this instance that no NIC needs any more. What a NIC still has on the machine stays."""
-    keep: set[tuple[str, str]] = set()
-    if not everything:
-        keep = {(n.name, a) for n in work.status.networks for a in n.addresses}
+async def give_back_unused(work: Work) -> None:
+    """Delete the claims that no NIC needs any more. What a NIC still has on the machine stays."""
+    used = {(n.name, a) for n in work.status.networks for a in n.addresses}
+    await give_back(work, lambda interface, address: (interface, address) not in used)
+
+
+async def give_back(work: Work, which: Callable[[str, str], bool]) -> None:
+    """Delete those claims of this instance, by interface and address."""
     for claim in list(work.cache.indexed("claimed-by", work.obj.uid)):
-        interface = claim.spec.claim.instance.interface
-        if (interface, claim.spec.address) not in keep and not claim.deleting:
+        if not claim.deleting and which(claim.spec.claim.instance.interface, claim.spec.address):
             await work.tools.services.api.delete("NetworkAddress", claim.namespace, claim.name, claim.uid)
 
 

@@ -37,8 +37,8 @@ async def find(work: Work, marks: Marks) -> None:
         await _follow(work, verdict)
         verdict = _locate(work)
     match verdict:
-        case location.Hold(reason, message, stalled):
-            raise Refused(reason, message, stalled=stalled)
+        case location.Hold(reason, message, stalled, after):
+            raise Refused(reason, message, stalled=stalled, after=after)
         case location.Unseen(host):
             await _unseen(work, host)
         case location.Lost(None) if leaving.homeless(work):
@@ -80,6 +80,7 @@ def _locate(work: Work) -> location.Verdict:
         location.Owner(uid=work.obj.uid, installations=work.tools.services.installations),
         key,
         work.tools.fleet.sightings(work.uuid),
+        work.tools.fleet.unheard(work.uuid),
         listed=view is not None and view.instances is not None,
         resume=RESUME in work.obj.annotations,
     )

@@ -10,9 +10,6 @@ from controllers.placement.base import Scheduler
 from crds.instance import InstanceSpec, InstanceStatus
 from drivers.errors import DriverError
 
-WRITTEN = 0.05
-"""Seconds within which the status of a turn is written as a rule; what looks too soon is woken by the write anyway."""
-
 
 def _hosts(obj: InstanceObj) -> Iterable[str]:
     placement = obj.status.placement
@@ -100,11 +97,11 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
         for state in work.status.volumes:
             waits = state.message is not None and not state.attached
             if state.volume_ref and (waits or was.get(state.name, False) != state.attached):
-                self._tools.services.enqueue(Key("Volume", before.namespace, state.volume_ref.name), after=WRITTEN)
+                work.turn.wake(Key("Volume", before.namespace, state.volume_ref.name))
         names = {v.name for v in work.status.volumes}
         for old in before.status.volumes:
             if old.volume_ref and old.name not in names:
-                self._tools.services.enqueue(Key("Volume", before.namespace, old.volume_ref.name), after=WRITTEN)
+                work.turn.wake(Key("Volume", before.namespace, old.volume_ref.name))
 
     async def _reconcile(self, work: Work) -> None:
         try:

@@ -31,7 +31,7 @@ async def tend(work: Work) -> None:
         return
     reported = await _guest(work, found)
     _show(work, disks, found, reported)
-    await nics.give_back(work)
+    await nics.give_back_unused(work)
     _restart_required(work, disks)
 
 
@@ -51,7 +51,7 @@ async def rest(work: Work) -> None:
             await copy_mark(work, disks, mark)
     found = nics.nics_of(work)
     _show(work, disks, found, {})
-    await nics.give_back(work)
+    await nics.give_back_unused(work)
     await leaving.leave(work)
 
 

@@ -20,11 +20,13 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing may be touched; the condition says why. `stalled`: neither a retry nor another object can help."""
+    """Nothing may be touched; the condition says why. `stalled`: neither a retry nor another object can help. `after`:
+    seconds until the next look, where what is waited for wakes nobody."""
 
     reason: str
     message: str
     stalled: bool = False
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +70,32 @@ class Lost:
     found: Follow | None = None
 
 
+AGAIN = 30.0
 Verdict = Hold | Follow | Here | Unseen | Lost
 
 
 def locate(
-    owner: Owner, placement: tuple[str, int] | None, sightings: Mapping[str, InstanceFacts], *,
-    listed: bool, resume: bool,
+    owner: Owner, placement: tuple[str, int] | None, sightings: Mapping[str, InstanceFacts],
+    unheard: Mapping[str, InstanceFacts], *, listed: bool, resume: bool,
 ) -> Verdict:  # fmt: skip
-    """`listed`: the placement's host was listed over its present connection. `resume`: the user said that the API
-    may go on although it went back in time."""
+    """`unheard`: as last seen on hosts that do not answer now and are not declared off. `listed`: the placement's host
+    was listed over its present connection. `resume`: the user said that the API may go on although it went back."""
     strangers = [(h, f) for h, f in sorted(sightings.items()) if not _ours(f, owner)]
     if strangers:
         return _stranger(*strangers[0])
     ours = dict(sorted(sightings.items()))
     running = [h for h, f in ours.items() if runs(f)]
     if placement is None:
-        return _adopt(ours, running)
+        return _unheard(ours, "", max(map(_sequence, ours.values()), default=0), unheard) or _adopt(ours, running)
     host, sequence = placement
     higher = [h for h in ours if _sequence(ours[h]) > sequence]
     if higher:
         return _ahead(higher[0], _sequence(ours[higher[0]]), sequence, resume)
     same = [h for h in running if _sequence(ours[h]) == sequence]
     moving = any(ours[h].why is Why.MIGRATING for h in ours)
+    held = _unheard(ours, host, sequence, unheard)
+    if held:
+        return held
     if len(same) > 1 and not moving:
         return _twice(same)
     if len(same) == 1 and same[0] != host and not moving:
@@ -164,6 +170,23 @@ def _ahead(host: str, found: int, known: int, resume: bool) -> Verdict:
         f"{host} has this instance with sequence {found}, status.placement.sequence says {known}: the API went back in "
         "time. Nothing is touched until the object is annotated stratiform.dev/resume: \"true\".",
     )  # fmt: skip
+
+
+def _unheard(
+    ours: Mapping[str, InstanceFacts], home: str, sequence: int, unheard: Mapping[str, InstanceFacts]
+) -> Hold | None:
+    """A host that shows it does not speak for one that is silent and showed it running under the same sequence: what
+    was seen there may run on, beside the copy that is seen. Of its own host, when it is seen nowhere, W5 speaks."""
+    risky = [h for h, f in sorted(unheard.items()) if runs(f) and _sequence(f) == sequence and (h != home or ours)]
+    if not risky:
+        return None
+    beside = f" beside {', '.join(sorted(ours))}" if ours else ""
+    return Hold(
+        "HostUnreachable",
+        f"Host {risky[0]} does not answer, and this machine ran there{beside} when it last did: nothing is touched "
+        f"until it answers. If it is powered off for good, say so by its spec.outOfService.",
+        after=AGAIN,
+    )
 
 
 def _twice(hosts: list[str]) -> Hold:

@@ -120,6 +120,11 @@ class Sightings:
                 found[host] = facts
         return found
 
+    def unheard(self, uuid: str) -> dict[str, InstanceFacts]:
+        """host → facts as last seen, over the hosts that were listed once and are not connected."""
+        silent = ((host, r.seen) for host, r in self._hosts.items() if r.seen is not None and not r.connected)
+        return {host: seen[uuid] for host, seen in silent if uuid in seen}
+
     def unknown(self, host: str, uuid: str) -> bool:
         """Whether a call of ours may or may not have happened, and nobody has looked since."""
         return uuid in self._hosts[host].unknown
@@ -300,8 +305,8 @@ class Sightings:
         if facts.power is Power.RUNNING:
             self.sign(facts.uuid, mono)
             self._alive[facts.uuid] = Alive(mono, wall)
-        elif facts.power is Power.PAUSED and home(facts.uuid) != host:
-            self.sign(facts.uuid, mono)
+        elif facts.power is Power.PAUSED and home(facts.uuid) not in (host, None):
+            self.sign(facts.uuid, mono)  # Of one without a home (W2) its coming was a sign: it waits for the others.
 
 
 def _state(facts: InstanceFacts | None) -> object:

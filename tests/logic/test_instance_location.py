@@ -13,9 +13,11 @@ PLACED = ("node-1", 100)
 
 
 def seen(
-    *facts: InstanceFacts, placement: tuple[str, int] | None = PLACED, listed: bool = True, resume: bool = False
-) -> Verdict:
-    return locate(OWNER, placement, {f.host: f for f in facts}, listed=listed, resume=resume)
+    *facts: InstanceFacts, placement: tuple[str, int] | None = PLACED, listed: bool = True, resume: bool = False,
+    unheard: tuple[InstanceFacts, ...] = (),
+) -> Verdict:  # fmt: skip
+    silent = {f.host: f for f in unheard}
+    return locate(OWNER, placement, {f.host: f for f in facts}, silent, listed=listed, resume=resume)
 
 
 def test_on_its_own_host_it_is_here() -> None:
@@ -37,6 +39,26 @@ def test_w4_a_running_copy_of_the_same_sequence_elsewhere_is_followed() -> None:
 
 def test_w4_it_is_followed_also_while_its_own_host_does_not_answer() -> None:
     assert isinstance(seen(running("node-2"), listed=False), Follow)
+
+
+@pytest.mark.parametrize("here", [(), (off("node-1"),), (running("node-1"),)])
+def test_w4_what_ran_twice_is_held_while_one_of_the_two_hosts_is_silent(here: tuple[InstanceFacts, ...]) -> None:
+    """Found: the copy that could still be seen was taken for the only one."""
+    verdict = seen(*here, unheard=(running("node-2"),))
+    assert isinstance(verdict, Hold) and verdict.reason == "HostUnreachable" and "Host node-2" in verdict.message
+    assert isinstance(seen(running("node-2"), listed=False, unheard=(running("node-1"),)), Hold)
+
+
+def test_w4_what_a_silent_host_had_before_holds_nothing() -> None:
+    assert seen(running(), unheard=(running("node-2", sequence=99), off("node-3"))) == Here(running())
+
+
+def test_w5_its_own_host_alone_is_silent() -> None:
+    assert seen(listed=False, unheard=(running("node-1"),)) == Unseen("node-1")
+
+
+def test_w2_one_whose_status_was_lost_is_not_followed_while_a_silent_host_may_run_it() -> None:
+    assert isinstance(seen(running("node-2"), placement=None, unheard=(running("node-1"),)), Hold)
 
 
 def test_w4_of_two_the_running_one_counts() -> None:

@@ -287,6 +287,15 @@ def test_only_what_differs_is_told_of() -> None:
     assert world.book.listed("a", gone, world.wall(), world.home) == {GUEST}
 
 
+def test_w2_a_paused_copy_of_one_whose_status_was_lost_lets_the_others_become_clear() -> None:
+    """Found: each listing that showed it was a sign, so that the rounds never counted and it waited for ever."""
+    world = World()
+    world.home = lambda uuid: None  # type: ignore[assignment,method-assign,return-value]
+    for _ in range(3):
+        world.round(b=domain("b", Power.PAUSED))
+    assert world.waits_for("a", "c") == ()
+
+
 def test_a_copy_away_from_home_is_told_of_again_when_its_host_is_connected_anew() -> None:
     """Found: it was not looked at while that host was away, and nobody was told when it could be seen again."""
     world = World()

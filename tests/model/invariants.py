@@ -13,6 +13,7 @@ from drivers.marks import DiskMark, DiskState, InstanceMark
 from drivers.simulated.disks import Disk, read_mark
 from drivers.simulated.domains import Domain
 from drivers.simulated.domains import read_mark as read_instance_mark
+from tests.model.around import around
 from tests.model.operator import INSTALLATION
 from tests.model.store import Obj
 from tests.model.world import CPUS, HOSTS, MEMORY, World, condition
@@ -61,6 +62,7 @@ class Invariants:
             ("generations", self._generations()),
             ("conditions_agree", self._conditions_agree(healed=healed)),
             ("parents_agree", self._parents_agree() if healed else iter(())),
+            ("around_agrees", around(self.world) if healed else iter(())),
         ):
             self._require(name, found)
 
@@ -320,6 +322,8 @@ class Invariants:
                     or "madeBy" not in volumes[n]["spec"]
                     for n in named
                 )
+        if any(self._left_machine(volumes[n]) for n in named):
+            return True
         holders = {n: [a["uid"] for a in volumes[n]["status"].get("attachments", ())] for n in named}
         return any(found and obj["metadata"]["uid"] not in found for found in holders.values())
 
