@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from controllers import metrics
-from controllers.engine.base import Again, Turn
+from controllers.engine.base import Again, Key, Turn
 from crds.base import FINALIZER
 from tests.engine.harness import Cluster, running, until
 from tests.engine.recorders import Racks, Widgets, only
@@ -214,3 +214,24 @@ async def test_a_deleted_object_is_released_and_forgotten(cluster: Cluster, fina
         await until(lambda: engine.cache.get("Widget", "team-a", "one") is None)
         assert await cluster.get("Widget", "one", namespace="team-a") is None
     assert widgets.released == (["one"] if finalizer else [])
+
+
+async def test_who_is_woken_by_a_turn_sees_what_it_wrote(cluster: Cluster) -> None:
+    """Found: who was asked before the write could be reconciled before it, and not again. Nobody else wakes the reader."""
+    seen: list[object] = []
+
+    async def step(turn: Turn[Any, Any]) -> Again | None:
+        if turn.obj.name == "reader":
+            one = widgets.services.cache.get("Widget", "team-a", "one")
+            seen.append(one.status.made if one else None)
+        elif turn.obj.status.made != turn.obj.spec.size:
+            turn.wake(Key("Widget", "team-a", "reader"))
+        return None
+
+    widgets = Widgets(step)
+    async with running(cluster, only(widgets), resync=600.0):
+        await cluster.create("Widget", "reader", {}, namespace="team-a")
+        await made(cluster, "reader")
+        await cluster.create("Widget", "one", {"size": 3}, namespace="team-a")
+        await made(cluster, "one")
+        await until(lambda: 3 in seen, what="the reader sees it")
