@@ -8,7 +8,8 @@ from collections.abc import Collection
 from controllers.instances import nics, shape
 from controllers.instances.work import Work
 from controllers.logic.devices import SEED
-from drivers.base import DetachDisk, DetachNic, InstanceFacts, Power
+from controllers.logic.runstrategy import active
+from drivers.base import DetachDisk, DetachNic, InstanceFacts
 
 
 async def detach_removed(work: Work) -> None:
@@ -38,7 +39,7 @@ async def _from_copies(work: Work, disks: Collection[str]) -> None:
     """A definition that somebody copied to another host stays until ours runs (W4); a removed disk does not wait."""
     for host, facts in list(work.tools.fleet.sightings(work.uuid).items()):
         ours = facts.mark is not None and facts.mark.sequence == work.placement.sequence
-        if host != work.host and ours and facts.power is Power.OFF:
+        if host != work.host and ours and not active(facts):
             for disk in _removed(facts, disks):
                 act = work.tools.fleet.act
                 await act(host, work.uuid, DetachDisk(disk), uid=work.obj.uid, sequence=work.placement.sequence)

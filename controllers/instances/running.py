@@ -12,7 +12,7 @@ from controllers.logic import instance as logic
 from controllers.logic.attempts import avoided
 from controllers.logic.location import starting as is_starting
 from controllers.logic.runstrategy import STOPPING, Aim, active
-from drivers.base import ForceOff, Reset, Shutdown
+from drivers.base import ForceOff, Power, Reset, Shutdown
 from drivers.errors import Rejected, Retryable
 
 MOST_STEPS = 24
@@ -101,14 +101,14 @@ async def _power(work: Work, step: logic.Step) -> None:
 
 
 async def _settled(work: Work, step: logic.Tend | logic.Rest | logic.Wait) -> bool:
-    """Whether the turn ends with this step. A machine that ends, or starts, while it is tended may be seen by the look
-    after one of our own calls alone, which wakes nobody: then the turn goes on."""
+    """Whether the turn ends with this step. A machine that ends, is paused, or starts while it is tended may be seen by
+    the look after one of our own calls alone, which wakes nobody: then the turn goes on."""
     match step:
         case logic.Tend():
             powering.note_done(work)
             powering.forget_stop(work)
             await tending.tend(work)
-            return active(work.facts)
+            return work.facts is not None and work.facts.power is Power.RUNNING
         case logic.Rest():
             powering.note_done(work)
             await tending.rest(work)

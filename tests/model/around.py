@@ -40,7 +40,8 @@ def _addresses(world: World) -> Iterator[str]:
         for i in world.store.all("Instance")
         for nic in i["spec"].get("networks", ())
     }
+    left = {domain.uuid for domain in world.orphans()}
     for address in world.store.all("NetworkAddress"):
         claim = address["spec"]["claim"].get("instance")
-        if claim and (claim["uid"], claim["interface"]) not in nics and claim["uid"] not in world.torn:
+        if claim and (claim["uid"], claim["interface"]) not in nics and claim["uuid"] not in left:
             yield f"NetworkAddress {address['metadata']['name']} is claimed by nobody's NIC ({claim})"

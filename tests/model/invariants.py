@@ -227,6 +227,7 @@ class Invariants:
             yield "is being deleted and Ready"
         if ready["reason"] == "Running" and running - unseen != {host} and not (host in unseen and not healed):
             yield f"is said to run on {host}, runs on {sorted(running)}"
+            return
         if ready["reason"] != "Running" and running - unseen:
             yield f"is said to be {ready['reason']}, runs on {sorted(running)}"
         if obj["spec"]["runStrategy"] == "Always" and ready["reason"] != "Running":
