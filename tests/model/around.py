@@ -34,14 +34,21 @@ def _counts(world: World) -> Iterator[str]:
 
 
 def _addresses(world: World) -> Iterator[str]:
-    """Each claim is that of a NIC that is declared, or of a machine that was left behind."""
+    """Each claim is that of a NIC that is declared, or of a machine that was left behind. One that waits to be started
+    again gives back then what a NIC had that was removed meanwhile."""
     nics = {
         (i["metadata"]["uid"], nic["name"])
         for i in world.store.all("Instance")
         for nic in i["spec"].get("networks", ())
     }
     left = {domain.uuid for domain in world.orphans()}
+    wait = {i["metadata"]["uid"] for i in world.store.all("Instance") if condition(i, "Ready").get("status") != "True"}
     for address in world.store.all("NetworkAddress"):
         claim = address["spec"]["claim"].get("instance")
-        if claim and (claim["uid"], claim["interface"]) not in nics and claim["uuid"] not in left:
+        if (
+            claim
+            and (claim["uid"], claim["interface"]) not in nics
+            and claim["uuid"] not in left
+            and claim["uid"] not in wait
+        ):
             yield f"NetworkAddress {address['metadata']['name']} is claimed by nobody's NIC ({claim})"
