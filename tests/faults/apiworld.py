@@ -4,15 +4,16 @@ import contextlib
 import itertools
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivers.simulated.faults import Faults
 from lab import install
 from lab.controlplane import ControlPlane
 from lab.kubectl import Kubectl
-from tests.cluster import Cluster, manifest
+from tests.cluster import Cluster, manifest, until
 from tests.drivers.images import ImageServer
+from tests.faults.bystanders import Bystanders, beside
 from tests.faults.declared import assert_as_declared
 from tests.faults.pod import Pod
 from tests.faults.proxy import FaultProxy
@@ -36,6 +37,7 @@ class World:
     pod: Pod
     faults: Faults
     cloud: SimCloud
+    bystanders: Bystanders
     state: Path
     folder: Path
     turns: Iterator[int] = field(default_factory=itertools.count)
@@ -43,10 +45,7 @@ class World:
 
     def tenant(self, *, first: int = 50, last: int = 250) -> SimCloud:
         """A fresh namespace with a Network `lan` of its own."""
-        namespace = f"t-{uuid.uuid4().hex[:6]}"
-        self.kubectl.run("create", "namespace", namespace)
-        cloud = SimCloud(replace(self.cloud.api, namespace=namespace), self.faults, self.cloud.images)
-        cloud.hosts = self.cloud.hosts
+        cloud = beside(self.cloud, f"t-{uuid.uuid4().hex[:6]}")
         cloud.network(first=first, last=last, vlan=next(self.tags))
         return cloud
 
@@ -69,8 +68,9 @@ class World:
             self.cloud.api.delete("Instance", f"web-{turn - 2}")
 
     def settle(self, deadline: float = 60.0) -> None:
-        """Everything is as declared, and the operator is well."""
+        """Everything is as declared, nothing else changed, and the operator is well."""
         assert_as_declared(self.cloud, deadline)
+        until(lambda: not self.bystanders.changed(), deadline, every=0.3, why=self.bystanders.changed)
         self.pod.until_ready()
 
 
@@ -78,7 +78,7 @@ class World:
 def world(
     plane: ControlPlane, state: Path, folder: Path, *arguments: str, module: str = "controllers", hosts: int = 3
 ) -> Iterator[World]:
-    """A cloud with two instances that run, an operator behind the proxy. `arguments` win over QUICK."""
+    """A cloud with bystanders and two instances that run, an operator behind the proxy. `arguments` win over QUICK."""
     kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
     proxy = FaultProxy(plane.operator_kubeconfig, folder).start()
     common = (f"--kubeconfig={proxy.kubeconfig}", f"--simulated-state={state}", *QUICK, *arguments)
@@ -92,7 +92,9 @@ def world(
         pod.start()
         cloud = SimCloud(cluster, faults, images).build(hosts)
         cloud.network()
-        found = World(plane, kubectl, proxy, pod, faults, cloud, state, folder)
+        bystanders = Bystanders(cloud, beside(cloud, f"n-{suffix}"))
+        bystanders.plant()
+        found = World(plane, kubectl, proxy, pod, faults, cloud, bystanders, state, folder)
         found.traffic()
         found.traffic()
         found.settle()

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import threading
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,12 +18,15 @@ from controllers import metrics
 from controllers.config import Settings
 from drivers import registry
 from drivers.base import Connection, EndPoint
+from drivers.simulated.disks import Disk
+from drivers.simulated.domains import Domain
 from lab.controlplane import ControlPlane
 from lab.kubectl import Kubectl
 from tests import cluster as person
 from tests.drivers.images import ImageServer
 from tests.engine.harness import FAST, Cluster, until
-from tests.faults.declared import differences
+from tests.faults.bystanders import Bystanders, beside
+from tests.faults.declared import differences, guests_write, instance_mark, volume_mark
 from tests.instances.cloud import NAMESPACE, Cloud
 from tests.kinds.simcloud import SimCloud
 
@@ -41,6 +45,8 @@ class DriverCloud(Cloud):
         self.kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
         self.settings = SETTINGS
         self.images = ImageServer()
+        self.view: SimCloud
+        self.bystanders: Bystanders
 
     @property
     def pool(self) -> str:
@@ -49,6 +55,34 @@ class DriverCloud(Cloud):
 
     async def learn_pool(self) -> None:
         self._pool = str((await self.api.get("StoragePool", "pool-1") or {})["status"]["uuid"])
+
+    async def plant(self) -> None:
+        """What no test touches; see tests/faults/bystanders.py."""
+        self.view = SimCloud(person.Cluster(self.kubectl, "1", NAMESPACE), self.faults, self.images)
+        self.view.hosts = list(self.hosts)
+        neighbour = await asyncio.to_thread(beside, self.view, f"neighbour-{uuid.uuid4().hex[:6]}")
+        self.bystanders = Bystanders(self.view, neighbour)
+        await asyncio.to_thread(self.bystanders.plant)
+
+    def guests(self, host: str = "") -> list[Domain]:
+        """Of the tested tenant."""
+        return [d for d in self.faults.domains(host) if instance_mark(d, NAMESPACE)]
+
+    def disks(self) -> list[Disk]:
+        """Of the tested tenant."""
+        return [d for d in self.faults.disks(self.pool) if volume_mark(d.mark, NAMESPACE)]
+
+    def cut_power(self, host: str) -> None:
+        """It is lost, and what runs there ends; the bystanders too."""
+        self.faults.lose_host(host, power_loss=True)
+        self.bystanders.power_lost(host)
+
+    async def ready(
+        self, reason: str = "Running", status: str = "True", name: str = "web-1", **kw: Any
+    ) -> dict[str, Any]:
+        found = await super().ready(reason, status, name, **kw)
+        await asyncio.to_thread(guests_write, self.view)
+        return found
 
     # ------------------------------------------------------------ what a person does and reads
 
@@ -112,14 +146,12 @@ class DriverCloud(Cloud):
         return found
 
     async def as_declared(self, deadline: float = 30.0) -> None:
-        """What was declared is what runs, and nothing else."""
-        view = SimCloud(person.Cluster(self.kubectl, "1", NAMESPACE), self.faults, self.images)
-        view.hosts = list(self.hosts)
+        """What was declared is what runs, and nothing else changed."""
         last: list[str] = []
 
         async def same() -> bool:
             try:
-                last[:] = await asyncio.to_thread(differences, view)
+                last[:] = await asyncio.to_thread(lambda: differences(self.view) + self.bystanders.changed())
             except (OSError, KeyError) as error:
                 last[:] = [repr(error)]
             return not last
@@ -192,6 +224,7 @@ async def cloud_of(
     cloud.open_endpoint = open_endpoint
     await cloud.begin()
     await cloud.learn_pool()
+    await cloud.plant()
     try:
         yield cloud
         await cloud.as_declared()

@@ -29,6 +29,7 @@ def cloud(api: World) -> Iterator[SimCloud]:
             api.kubectl.run("annotate", "crd", crd, "stratiform.dev/allow-deletion=orphan", "--overwrite")
             until(lambda crd=crd: api.kubectl.attempt("get", "crd", crd).returncode != 0, 30.0)
     install.kinds(api.kubectl)
+    api.bystanders.adopt_again()
 
 
 def test_n4_a_crd_that_is_deleted_touches_nothing_and_let_go_leaves_orphans_that_hold_their_names(
@@ -76,6 +77,7 @@ def test_n4_a_crd_that_is_deleted_touches_nothing_and_let_go_leaves_orphans_that
     for name in manifests:
         cloud.api.await_condition("Instance", name)
     # One that is halted takes its volumes when it starts.
+    cloud.started_again.add("halted")
     cloud.api.patch("Instance", "halted", {"runStrategy": "Always"})
     assert_as_declared(cloud, 90.0)
     after = {name: cloud.status("Instance", name) for name in manifests}

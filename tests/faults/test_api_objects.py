@@ -189,11 +189,13 @@ def test_n2_made_again_under_its_name_unseen_the_new_one_does_not_take_the_old_o
     assert len(cloud.faults.running(uuid)) == 1
     cloud.api.annotate("instance", "web", f"stratiform.dev/adopt={uuid}")
     cloud.api.await_condition("Instance", "web")
+    assert_as_declared(cloud)
     assert len(cloud.faults.running(uuid)) == 1
 
 
 def test_a_spec_changed_in_the_middle_of_an_operation_ends_as_it_was_declared_last(api: World, cloud: SimCloud) -> None:
     cloud.faults.slow(0.3)
+    cloud.started_again.add("web")
     cloud.instance("web", volumes=[managed("root"), managed("data")], networks=[NIC])
     for n, spec in enumerate(
         (

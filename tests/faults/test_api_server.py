@@ -51,6 +51,7 @@ def test_objects_deleted_while_its_watch_cache_was_cold_are_gone_for_the_operato
     api.proxy.listen()
     cloud.api.await_condition("Instance", "waits", deadline=40.0)
     assert cloud.status("Instance", "waits")["networks"][0]["addresses"] == ["10.91.0.60"]
+    assert_as_declared(cloud)
     cloud.api.remove("instance/waits")
 
 

@@ -78,8 +78,8 @@ async def live(cloud: DriverCloud, name: str) -> None:
     await cloud.ready(name=name, deadline=30.0)
     await cloud.delete(name)
     await cloud.gone(name, deadline=30.0)
-    await until(lambda: not cloud.faults.disks(cloud.pool), 30.0, what="no disk is left")
-    assert cloud.faults.domains() == ()
+    await until(lambda: not cloud.disks(), 30.0, what="no disk is left")
+    assert cloud.guests() == []
 
 
 async def test_the_calls_of_a_life_are_these(cloud: DriverCloud, restarts: Restarts) -> None:

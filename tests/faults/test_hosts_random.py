@@ -24,7 +24,10 @@ class Weather:
         self.text.append(f"{deed} {host}")
         match deed:
             case "lose" | "power" if len(self.away) < len(self.cloud.hosts) - 1:
-                faults.lose_host(host, power_loss=deed == "power")
+                if deed == "power":
+                    self.cloud.cut_power(host)
+                else:
+                    faults.lose_host(host)
                 self.away.add(host)
             case "freeze" if len(self.away) < len(self.cloud.hosts) - 1:
                 faults.freeze(host, keepalive=1.0)
@@ -33,6 +36,7 @@ class Weather:
                 self.calm(host)
             case "reboot" if host not in self.away:
                 faults.reboot_host(host)
+                self.cloud.bystanders.power_lost(host)
             case "cut":
                 faults.cut_connections(host)
             case "answer":
@@ -57,6 +61,7 @@ async def storm(cloud: DriverCloud, instances: int, seconds: float, number: int)
     try:
         for number in range(instances):
             name = f"web-{number}"
+            cloud.view.started_again.add(name)
             await cloud.make(name, volumes=[managed("root")], networks=[nic()])
             weather.blow()
             if number % 3 == 2:

@@ -61,6 +61,8 @@ def test_a_placement_decided_with_a_clock_that_went_back_is_still_the_later_one(
     until(lambda: cloud.faults.running(cloud.status("Instance", "web")["uuid"]) == (pin,), 40.0)
     cloud.api.await_condition("Instance", "web", reason="Running")
     assert cloud.status("Instance", "web")["placement"]["sequence"] > first["sequence"]
+    cloud.started_again.add("web")
+    assert_as_declared(cloud)
     cloud.api.remove("instance/web")
 
 

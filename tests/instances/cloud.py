@@ -43,7 +43,7 @@ class Cloud:
         await self.api.wipe()
         create = self.api.create
         await create("Region", "default", {})
-        physical = [{"name": "lan", "untagged": True, "namespaces": {"type": "All"}}]
+        physical = [{"name": "lan", "untagged": True, "vlans": ["100-199"], "namespaces": {"type": "All"}}]
         dns = {"servers": ["10.90.0.1"], "searchDomains": ["zone-1.example"]}
         zone = {"regionRef": {"name": "default"}, "physicalNetworks": physical, "dns": dns}
         await create("Zone", "zone-1", zone)

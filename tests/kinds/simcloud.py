@@ -25,6 +25,10 @@ class SimCloud:
         self.zone, self.rack, self.hosts_of = (self.name(part) for part in ("zone", "rack", "sim"))
         self.pool, self.store = self.name("pool"), self.name("images")
         self.hosts: list[str] = []
+        self.started_again: set[str] = set()
+        """Instances that a test has had started more than once (tests/faults/declared.py)."""
+        self.written: dict[str, str] = {}
+        """Disk → what its guest wrote on it (tests/faults/declared.py)."""
 
     def name(self, part: str) -> str:
         """Of a cluster-scoped object."""
