@@ -13,6 +13,7 @@ from tests.faults.apiworld import World
 from tests.faults.proxy import LIST, WATCH, Action, Answer, CutBody, InStream, LostAnswer, Silence, Slow
 
 NOT_WATCH = "^(?!.*watch=)"
+WRITES = "POST|PUT|PATCH|DELETE"
 ROWS: list[tuple[str, Action, dict[str, object]]] = [
     ("429 to everything is waited out as it asks", Answer(429, "TooManyRequests", 1), {"path": NOT_WATCH}),
     ("500 to everything", Answer(500, "InternalError"), {}),
@@ -20,9 +21,9 @@ ROWS: list[tuple[str, Action, dict[str, object]]] = [
     ("504 to everything", Answer(504, "Timeout"), {}),
     ("403 to everything but the Lease", Answer(403, "Forbidden"), {}),
     ("answers take two seconds", Slow(2.0), {"path": NOT_WATCH}),
-    ("every second write is a conflict", Answer(409, "Conflict"), {"verb": "PUT|PATCH", "every": 2}),
-    ("every write is a conflict", Answer(409, "Conflict"), {"verb": "PUT|PATCH"}),
-    ("every third write is done and its answer lost", LostAnswer(), {"verb": "POST|PUT|PATCH|DELETE", "every": 3}),
+    ("every second write is a conflict", Answer(409, "Conflict"), {"verb": WRITES, "every": 2}),
+    ("every write is a conflict", Answer(409, "Conflict"), {"verb": WRITES}),
+    ("every third write is done and its answer lost", LostAnswer(), {"verb": WRITES, "every": 3}),
     ("every second request answers with half a body", CutBody(), {"path": NOT_WATCH, "every": 2}),
     ("every list breaks off in its middle", CutBody(), {"path": LIST}),
     ("410 to every watch", Answer(410, "Expired"), {"path": WATCH}),
@@ -71,6 +72,27 @@ def test_refused_even_its_lease_the_process_ends_and_the_next_one_goes_on(api: W
         until(lambda: api.pod.ends and api.pod.ends[-1] == 3, 20.0, why=lambda: api.pod.ends)
     api.pod.ends.clear()
     api.settle()
+
+
+def test_w6_every_write_a_conflict_and_the_renewals_too_the_process_ends_and_the_next_one_goes_on(api: World) -> None:
+    """It is still the holder, so it tries on until its Lease is at its end; nobody can take it over meanwhile."""
+    api.pod.ends.clear()
+    with api.proxy.during(Answer(409, "Conflict"), verb=WRITES, lease=True) as rule:
+        api.traffic()
+        until(lambda: api.pod.ends and api.pod.ends[-1] == 3, 20.0, why=lambda: f"{api.pod.ends} {rule}")
+        until(lambda: api.pod.page("/livez")[0] == 200, 15.0)
+        assert api.pod.metric("stratiform_leader") == api.pod.metric("stratiform_driver_calls_total") == 0.0
+    api.pod.ends.clear()
+    api.settle()
+
+
+def test_a_lease_with_a_conflict_at_every_second_renewal_is_kept(api: World) -> None:
+    ends = len(api.pod.ends)
+    with api.proxy.during(Answer(409, "Conflict"), path="/leases/stratiform", verb="PUT", lease=True, every=2) as rule:
+        api.traffic()
+        until(lambda: rule.hits > 5, 20.0)
+        api.settle()
+    assert len(api.pod.ends) == ends, "a conflict is no loss while it is the holder"
 
 
 def test_a_watch_that_goes_silent_is_found_out_and_started_again(api: World) -> None:

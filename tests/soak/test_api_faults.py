@@ -25,7 +25,7 @@ FAULTS: list[tuple[Action, dict[str, object]]] = [
     (Answer(503, "ServiceUnavailable"), {"lease": True}),
     (Answer(504, "Timeout"), {"verb": WRITES}),
     (Answer(403, "Forbidden"), {"lease": True}),
-    (Answer(409, "Conflict"), {"verb": "PUT|PATCH", "every": 2}),
+    (Answer(409, "Conflict"), {"verb": WRITES, "every": 2, "lease": True}),
     (Answer(410, "Expired"), {"path": "continue="}),
     (InStream(410, "Expired"), {"path": WATCH}),
     (Silence(), {"path": WATCH}),
