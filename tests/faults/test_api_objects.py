@@ -225,26 +225,6 @@ def test_a_namespace_that_is_deleted_goes_and_takes_nothing_else_with_it(api: Wo
     until(lambda: not [d for d in cloud.disks().values() if f'"{doomed.namespace}"' in d.mark], 10.0)
 
 
-def test_an_instance_with_the_largest_allowed_fields_runs_and_goes(api: World, cloud: SimCloud) -> None:
-    long = "n" * 40
-    volumes = [managed("root"), *(managed(f"{'v' * 18}{n:02d}", "64Mi") for n in range(31))]
-    networks = [{**NIC, "name": f"{'n' * 18}{n:02d}", "primary": n == 0} for n in range(16)]
-    key = "ssh-ed25519 " + "A" * 500
-    cloud.instance(
-        long, volumes=volumes, networks=networks, cloudInit={"sshAuthorizedKeys": [f"{key}{n}" for n in range(16)]},
-        labels={f"label-{n:02d}{'x' * 50}": "y" * 63 for n in range(16)},
-    )  # fmt: skip
-    cloud.api.await_condition("Instance", long, deadline=90.0)
-    assert_as_declared(cloud)
-    before = cloud.status("Instance", long)
-    cloud.wipe_status("Instance", long)
-    assert_as_declared(cloud)
-    after = cloud.status("Instance", long)
-    key_of = lambda status: sorted((n["name"], n["macAddress"], n["addresses"]) for n in status["networks"])  # noqa: E731
-    assert key_of(after) == key_of(before) and after["uuid"] == before["uuid"]
-    cloud.api.remove(f"instance/{long}")
-
-
 def many_objects(api: World, count: int) -> None:
     """So many objects are there when the operator starts; work goes on meanwhile, and a second start only reads."""
     patience = 60.0 + count / 20
