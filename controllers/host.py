@@ -63,10 +63,12 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         yield Key("HostCluster", "", obj.spec.host_cluster_ref.name)
 
     def signal(self, obj: HostObj) -> object:
-        """What placement and pools care about; amounts used or given out are summed up by a wake of their own."""
+        """What placement, pools and stopped instances care about; amounts used or given out are summed up by a wake of
+        their own."""
         capacity = obj.status.capacity
         amounts = [a.allocatable for a in (capacity.cpus, capacity.memory) if a] if capacity else []
-        return (default_signal(obj), tuple(amounts), obj.status.unreachable_since is None)
+        deleting = (obj.condition("Deleting") or {}).get("reason")
+        return (default_signal(obj), tuple(amounts), obj.status.unreachable_since is None, deleting)
 
     async def reconcile(self, turn: Turn[HostSpec, HostStatus]) -> Again | None:
         obj = turn.obj

@@ -1,14 +1,17 @@
 """A kind's CRD is deleted: nothing external is touched while it goes (N4), and what runs then holds its names."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from drivers.simulated.domains import Domain
 from lab import install
-from tests.cluster import until
+from lab.kubectl import Kubectl
+from tests.cluster import manifest, until
 from tests.faults.apiworld import World
 from tests.faults.declared import assert_as_declared
-from tests.kinds.simcloud import SimCloud, managed
+from tests.kinds.simcloud import SimCloud, attached, managed
 
 CRDS = ("instances.stratiform.dev", "volumes.stratiform.dev")
 NIC = {"name": "lan", "networkRef": {"name": "lan"}}
@@ -21,14 +24,11 @@ def cloud(api: World) -> Iterator[SimCloud]:
     # Those of the world itself would be orphans afterwards.
     api.kubectl.run("delete", "instances", "--all", "-n", api.cloud.namespace)
     yield cloud
-    for crd in CRDS:
-        if api.kubectl.attempt("get", "crd", crd).returncode == 0:
-            going = api.kubectl.run("get", "crd", crd, "-o=jsonpath={.metadata.deletionTimestamp}")
-            if not going:
-                continue
-            api.kubectl.run("annotate", "crd", crd, "stratiform.dev/allow-deletion=orphan", "--overwrite")
-            until(lambda crd=crd: api.kubectl.attempt("get", "crd", crd).returncode != 0, 30.0)
-    install.kinds(api.kubectl)
+    for crd in _ours(api.kubectl, "customresourcedefinitions"):
+        if api.kubectl.run("get", crd, "-o=jsonpath={.metadata.deletionTimestamp}"):
+            api.kubectl.run("annotate", crd, "stratiform.dev/allow-deletion=orphan", "--overwrite")
+            until(lambda crd=crd: api.kubectl.attempt("get", crd).returncode != 0, 30.0)
+    _install(api.kubectl)
     api.bystanders.adopt_again()
 
 
@@ -91,3 +91,80 @@ def test_n4_a_crd_that_is_deleted_touches_nothing_and_let_go_leaves_orphans_that
 def _manifest(name: str) -> dict[str, object]:
     strategy = "Halted" if name == "halted" else "Always"
     return {"runStrategy": strategy, "volumes": [managed("root"), managed("data")], "networks": [NIC]}
+
+
+def test_n4_all_kinds_uninstalled_and_installed_again_leave_every_guest_and_disk_to_be_adopted(
+    api: World, cloud: SimCloud
+) -> None:
+    """The policies go with the chart, so nothing refuses the deletion; what is held is let go with `orphan`; then all
+    is applied again from the manifests, the pool with the UUID that it had."""
+    lan = (cloud.api.get("Network", "lan") or {})["spec"]
+    _declare(cloud, "Always")
+    cloud.api.await_condition("Volume", "shelf")
+    assert_as_declared(cloud)
+    _declare(cloud, "Halted")
+    assert_as_declared(cloud)
+    before, pool = {name: cloud.status("Instance", name) for name in ("web", "halted")}, cloud.storage()
+    volumes = {name: cloud.status("Volume", name)["uuid"] for name in ("data", "shelf")}
+    guests, disks = _guests(cloud), cloud.faults.disks(pool)
+    names = _ours(api.kubectl, "customresourcedefinitions")
+    assert len(names) > 14
+
+    api.kubectl.run("delete", *_ours(api.kubectl, "validatingadmissionpolicies,validatingadmissionpolicybindings"))
+    # A policy goes on refusing for a moment, and kinds without objects are gone at once.
+    delete = ("delete", *names, "--wait=false", "--ignore-not-found")
+    until(lambda: not api.kubectl.attempt(*delete).returncode, 20.0)
+    for name in before:
+        cloud.message("Instance", name, "CRDTerminating", "Deleting", "True")
+    assert _guests(cloud) == guests and cloud.faults.disks(pool) == disks
+    held = _ours(api.kubectl, "customresourcedefinitions")
+    api.kubectl.run("annotate", *held, "stratiform.dev/allow-deletion=orphan", "--overwrite")
+    until(lambda: not _ours(api.kubectl, "customresourcedefinitions"), 60.0)
+    assert _guests(cloud) == guests and cloud.faults.disks(pool) == disks
+
+    _install(api.kubectl)
+    api.cloud.build(len(cloud.hosts), pool={"uuid": pool})
+    api.cloud.network()
+    cloud.api.apply(manifest("Network", "lan", lan, cloud.namespace))
+    _declare(cloud, "Halted")
+    told = {("Instance", name): status["uuid"] for name, status in before.items()}
+    told |= {("Volume", name): uuid for name, uuid in volumes.items()}
+    for (kind, name), uuid in told.items():
+        assert uuid in cloud.message(kind, name, "OrphanExists")
+    assert _guests(cloud) == guests and cloud.faults.disks(pool) == disks
+    for (kind, name), uuid in told.items():
+        cloud.api.annotate(kind, name, f"stratiform.dev/adopt={uuid}")
+    for kind, name in told:
+        cloud.api.await_condition(kind, name)
+    assert _guests(cloud) == guests, "adopted without a restart"
+    for name, status in before.items():
+        after, kept = cloud.status("Instance", name), ("uuid", "networks", "runCount")
+        assert [after.get(key) for key in kept] == [status.get(key) for key in kept]
+    cloud.started_again.add("halted")
+    cloud.api.patch("Instance", "halted", {"runStrategy": "Always"})  # It takes its volumes when it starts.
+    assert_as_declared(cloud, 90.0)
+    assert {d.disk: d.content for d in cloud.faults.disks(pool)} == {d.disk: d.content for d in disks}
+    cloud.api.remove("instance/web", "instance/halted", "volume/shelf", "volume/data")
+
+
+def _declare(cloud: SimCloud, strategy: str) -> None:
+    """A guest with a volume of somebody's, one that is off, and a volume that nobody uses."""
+    cloud.volume("data")
+    cloud.volume("shelf")
+    cloud.instance("web", volumes=[managed("root"), attached("data", "data")], networks=[NIC])
+    cloud.instance("halted", **{**_manifest("halted"), "runStrategy": strategy})
+
+
+def _guests(cloud: SimCloud) -> list[Domain]:
+    """All that runs or could in this world, less the marks, which name the object that it is of."""
+    found = [replace(d, mark="") for d in cloud.faults.domains() if d.host in cloud.hosts]
+    return sorted(found, key=lambda d: d.uuid)
+
+
+def _install(kubectl: Kubectl) -> None:
+    install.kinds(kubectl)
+    install.apply(kubectl, [manifest("Region", "default", {"description": "Headquarters"})])
+
+
+def _ours(kubectl: Kubectl, kind: str) -> list[str]:
+    return [name for name in kubectl.run("get", kind, "-o", "name").split() if name.endswith(".stratiform.dev")]

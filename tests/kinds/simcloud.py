@@ -38,9 +38,10 @@ class SimCloud:
 
     def build(
         self, hosts: int = 2, *, cpus: int = 16, memory: str = "64Gi", store: bool = False, wait: bool = True,
-        **cluster: Any,
+        pool: Spec | None = None, **cluster: Any,
     ) -> "SimCloud":  # fmt: skip
-        """Hosts of one cluster with a shared pool; `cluster` are further fields of the HostCluster's spec."""
+        """Hosts of one cluster with a shared pool, which `pool` says more of; `cluster` are further fields of the
+        HostCluster's spec."""
         wires = [{"name": "lan", "untagged": True, "vlans": ["100-199"], "namespaces": {"type": "All"}}]
         spec = {"hostPodRef": {"name": self.rack}, "hypervisor": "Simulated"}
         self.api.apply(
@@ -50,7 +51,7 @@ class SimCloud:
                 "HostCluster", self.hosts_of, {**spec, "uplinks": [{"name": "lan", "type": "Simulated"}], **cluster}
             ),
             *(self.host_manifest(f"node-{n + 1}", cpus=cpus, memory=memory) for n in range(hosts)),
-            self.pool_manifest(self.pool),
+            self.pool_manifest(self.pool, **(pool or {})),
             *([self.store_manifest(self.store)] if store else []),
         )
         self.hosts = [self.name(f"node-{n + 1}") for n in range(hosts)]
