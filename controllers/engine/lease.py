@@ -64,15 +64,18 @@ class Lease:
             try:
                 lease = await self._read()
                 if lease is None:
+                    started = now()
                     self._won(await self._create(), started)
                     return
                 version = lease["metadata"]["resourceVersion"]
                 if version != seen_version:
-                    seen_version, seen_at = version, started
+                    # From after the answer: its holder may have renewed it just before a slow server looked.
+                    seen_version, seen_at = version, now()
                 holder = lease["spec"].get("holderIdentity") or ""
                 held_for = float(lease["spec"].get("leaseDurationSeconds") or self._settings.lease_duration)
                 if not holder or started - seen_at > held_for:
                     term = int(lease["spec"].get("leaseTransitions") or 0) + 1
+                    started = now()
                     self._won(await self._write(lease, self.identity, term), started)
                     return
                 if holder != told:
@@ -114,15 +117,14 @@ class Lease:
             await self._write(self._held or lease, "", self.term)
 
     async def _keep(self, lost: Callable[[], None]) -> None:
-        assert self._held is not None
+        begun = self._until - self._settings.lease_duration
         while self.holds():
-            await asyncio.sleep(self._settings.lease_renew)
-            started = now()
+            # From beginning to beginning: with a slow server there is no time for more.
+            await asyncio.sleep(max(0.0, begun + self._settings.lease_renew - now()))
+            begun = now()
             try:
-                # Several tries fit into what is left: one may hang on a connection that is dead without saying so.
-                left = self._until - self._settings.lease_margin - started
-                async with asyncio.timeout(max(0.1, min(left, self._settings.lease_duration / 4))):
-                    self._won(await self._write(self._held, self.identity, self.term), started)
+                async with asyncio.timeout(max(0.1, self._until - self._settings.lease_margin - begun)):
+                    await self._renew()
             except ApiError as error:
                 log.warning("Lease not renewed", error=str(error), seconds_left=round(self._until - now(), 1))
                 if error.status == 409 and not await self._still_ours():
@@ -135,6 +137,26 @@ class Lease:
         self._until = 0.0
         metrics.LEADER.set(0)
         lost()
+
+    async def _renew(self) -> None:
+        """Raises ApiError. While no answer comes another try begins every quarter of the duration, and the first that
+        is answered counts: a connection may be dead without saying so, and a server slow."""
+        tries: list[asyncio.Task[None]] = []
+        try:
+            while not any(task.done() for task in tries):
+                tries.append(asyncio.create_task(self._try(), name="lease renewal"))
+                quarter = self._settings.lease_duration / 4
+                await asyncio.wait(tries, timeout=quarter, return_when=asyncio.FIRST_COMPLETED)
+            next(task for task in tries if task.done()).result()
+        finally:
+            for task in tries:
+                task.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
+
+    async def _try(self) -> None:
+        assert self._held is not None
+        started = now()
+        self._won(await self._write(self._held, self.identity, self.term), started)
 
     async def _still_ours(self) -> bool:
         """After a conflict: somebody else's hand in the object is no loss as long as we are its holder."""

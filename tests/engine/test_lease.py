@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controllers.__main__ import LOST
 from controllers.engine.base import NotLeader
 from controllers.engine.engine import LeaseLost
-from controllers.engine.lease import Lease
+from controllers.engine.lease import Lease, now
 from tests.engine.harness import FAST, Cluster, running, until
 from tests.engine.proxy import Wire
 from tests.engine.recorders import Widgets, only
@@ -142,6 +143,31 @@ async def test_another_hand_that_leaves_us_the_holder_does_not(cluster: Cluster)
 
         await until(renewed)
         assert engine.lease.holds()
+
+
+class _SlowAtFirst(Lease):
+    """The server looks at the Lease a second after it was asked, the first time."""
+
+    answered = 0.0
+
+    async def _read(self) -> dict[str, Any] | None:
+        if not self.answered:
+            await asyncio.sleep(1.0)
+        found = await super()._read()
+        self.answered = self.answered or now()
+        return found
+
+
+async def test_w6_a_lease_is_waited_out_from_when_it_was_seen_and_not_from_when_it_was_asked_for(
+    cluster: Cluster,
+) -> None:
+    """Its holder may have renewed it just before the server looked."""
+    holder = Lease(cluster.client, FAST)
+    await holder.acquire()
+    other = _SlowAtFirst(cluster.client, FAST)
+    await other.acquire()
+    assert now() >= other.answered + FAST.lease_duration
+    await other.release()
 
 
 async def test_two_engines_never_lead_together(cluster: Cluster) -> None:

@@ -5,11 +5,13 @@ Each row: the fault holds for some seconds while a person creates, changes and d
 
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from tests.cluster import until
 from tests.faults.apiworld import World
+from tests.faults.declared import assert_as_declared
 from tests.faults.proxy import LIST, WATCH, Action, Answer, CutBody, InStream, LostAnswer, Silence, Slow
 
 NOT_WATCH = "^(?!.*watch=)"
@@ -93,6 +95,39 @@ def test_a_lease_with_a_conflict_at_every_second_renewal_is_kept(api: World) -> 
         until(lambda: rule.hits > 5, 20.0)
         api.settle()
     assert len(api.pod.ends) == ends, "a conflict is no loss while it is the holder"
+
+
+def test_w6_with_answers_as_slow_as_a_third_of_the_lease_an_instance_runs_and_the_lease_is_kept(api: World) -> None:
+    slow_answers(api, 0.5)
+
+
+def slow_answers(api: World, scale: float, *, restart: bool = False, **spec: Any) -> None:
+    """Each answer takes `scale` times 5 s, renewals of the Lease too; the operator's times are `scale` times its own. It
+    makes an instance run and, started again if `restart`, stops it."""
+    cloud, before = api.tenant(), api.pod.arguments
+    times = {"lease-duration": 15.0, "lease-renew": 2.0, "lease-margin": 3.0, "request-timeout": 20.0}
+    api.pod.stop()
+    api.pod.arguments = [*before, *(f"--{name}={seconds * scale}" for name, seconds in times.items())]
+    api.pod.start()
+    api.pod.ends.clear()
+    try:
+        with api.proxy.during(Slow(5.0 * scale), path=NOT_WATCH, lease=True):
+            cloud.instance("web", **spec)
+            cloud.api.await_condition("Instance", "web", deadline=120.0 * scale)
+            assert api.pod.ends == [], "the Lease is kept"
+            if restart:
+                api.pod.restart(wait=False)
+                api.pod.until_ready(240.0 * scale)
+                api.pod.ends.clear()
+                cloud.api.patch("Instance", "web", {"runStrategy": "Halted"})
+                cloud.api.await_condition("Instance", "web", reason="Stopped", deadline=120.0 * scale)
+        assert_as_declared(cloud)
+        assert api.pod.ends == [], "the Lease is kept"
+        cloud.api.remove("instance/web")
+    finally:
+        api.pod.stop()
+        api.pod.arguments = before
+        api.pod.start()
 
 
 def test_a_watch_that_goes_silent_is_found_out_and_started_again(api: World) -> None:

@@ -1,4 +1,5 @@
-"""Ten minutes of an API server that misbehaves at random while people go on; ten minutes without one; 5,000 objects.
+"""Ten minutes of an API server that misbehaves at random while people go on; ten minutes without one; answers of 5 s;
+5,000 objects.
 
 $SOAK_SECONDS shortens the first two (tests/soak/budget.py), STRATIFORM_SOAK_SEED replays one.
 """
@@ -14,7 +15,9 @@ import pytest
 from lab.controlplane import ControlPlane
 from tests.faults.apiworld import World, fresh_plane, world
 from tests.faults.proxy import LIST, WATCH, Action, Answer, CutBody, InStream, LostAnswer, Silence, Slow
+from tests.faults.test_api_answers import slow_answers
 from tests.faults.test_api_objects import many_objects
+from tests.kinds.simcloud import managed
 from tests.soak.budget import seconds
 
 SECONDS = seconds(600.0)
@@ -73,6 +76,13 @@ def test_ten_minutes_without_an_api_server_stop_no_guest_and_cost_nothing(api: W
     api.plane.start_apiserver()
     api.traffic()
     api.settle(120.0)
+
+
+@pytest.mark.takes(150)
+@pytest.mark.timeout(600)
+def test_w6_with_answers_of_five_seconds_an_instance_runs_and_the_lease_is_kept(api: World) -> None:
+    nic = {"name": "lan", "networkRef": {"name": "lan"}}
+    slow_answers(api, 1.0, restart=True, volumes=[managed("root"), managed("data")], networks=[nic])
 
 
 @pytest.mark.takes(200)
