@@ -1,5 +1,5 @@
 """Ten minutes of an API server that misbehaves at random while people go on; ten minutes without one; answers of 5 s;
-5,000 objects.
+5,000 instances.
 
 $SOAK_SECONDS shortens the first two (tests/soak/budget.py), STRATIFORM_SOAK_SEED replays one.
 """
@@ -16,7 +16,7 @@ from lab.controlplane import ControlPlane
 from tests.faults.apiworld import World, fresh_plane, world
 from tests.faults.proxy import LIST, WATCH, Action, Answer, CutBody, InStream, LostAnswer, Silence, Slow
 from tests.faults.test_api_answers import slow_answers
-from tests.faults.test_api_objects import many_objects
+from tests.faults.test_api_objects import many_instances
 from tests.kinds.simcloud import managed
 from tests.soak.budget import seconds
 
@@ -87,8 +87,8 @@ def test_w6_with_answers_of_five_seconds_an_instance_runs_and_the_lease_is_kept(
 
 @pytest.mark.takes(200)
 @pytest.mark.timeout(900)
-def test_5000_objects_at_start_are_taken_in_and_a_restart_only_reads(api: World) -> None:
-    many_objects(api, 5000)
+def test_5000_instances_at_start_are_taken_in_and_a_restart_only_reads(api: World) -> None:
+    many_instances(api, 5000)
 
 
 def _befall(api: World, dice: random.Random) -> None:
