@@ -54,8 +54,8 @@ async def test_what_runs_otherwise_than_declared_is_told(wiped_plane: ControlPla
         await cloud.operator_stops()
         faults, host = cloud.faults, cloud.hosts[0]
         check = lambda: differences(cloud.view)  # noqa: E731
-        was = domain(cloud, "web-1.")
-        mark = decode(next(d.mark for d in cloud.guests()))
+        (was,) = cloud.guests()
+        mark = decode(was.mark)
         assert check() == [] and isinstance(mark, InstanceMark)
         faults.write_mark(host, mark.uuid, replace(mark, run_count=2))
         sees(cloud, check, "its mark", lambda: faults.write_mark(host, mark.uuid, mark))
