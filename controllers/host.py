@@ -302,7 +302,7 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
                 changes["unreachable_since"] = obj.status.unreachable_since or view.since
         if view is not None and view.facts is not None and view.link in (Link.UP, Link.DOWN):
             facts = view.facts
-            changes |= _inventory(facts, obj.status.machine_id)
+            changes |= inventory(facts, obj.status.machine_id)
             above = cluster or lineage(self._cache, obj).cluster
             if above is not None:
                 busy = self._fleet.busy_cpus(obj.name)
@@ -375,7 +375,8 @@ def _contact(status: HostStatus, view: HostView) -> object:
     return max(old, new) if came_or_went else old
 
 
-def _inventory(facts: HostFacts, pinned: str | None) -> dict[str, object]:
+def inventory(facts: HostFacts, pinned: str | None) -> dict[str, object]:
+    """All that placement asks of the machine itself: what-if reads it back from a dump."""
     return {
         "machine_id": pinned or facts.machine_id,
         "host_name": facts.hostname,
@@ -386,6 +387,8 @@ def _inventory(facts: HostFacts, pinned: str | None) -> dict[str, object]:
             vendor=facts.cpu.vendor or None,
             architecture=facts.architecture,
             features=tuple(sorted(set(facts.cpu.features)))[:512],
+            models=tuple(sorted(set(facts.cpu_models)))[:256],
+            most_guest_cpus=facts.max_instance_cpus or None,
         ),
         "machines": tuple(sorted(set(facts.machine_types)))[:64],
         "firmwares": tuple(sorted(set(facts.firmware)))[:8],

@@ -178,6 +178,12 @@ class HostCPU(Model):
     cores: Annotated[int | None, between(0, 4096), about("Cores of a socket. Unset: not told.")] = None
     threads: Annotated[int | None, between(0, 64), about("Threads of a core. Unset: not told.")] = None
     features: Annotated[tuple[CPUFeature, ...], set_list(most=512), about("Features beyond those of the model.")] = ()
+    models: Annotated[
+        tuple[Identifier, ...], set_list(most=256), about("CPU models that it can give a guest. Unset: not told.")
+    ] = ()
+    most_guest_cpus: Annotated[
+        int | None, between(1, 2**31), about("CPUs that it can give one guest at most. Unset: not told.")
+    ] = None
 
 
 class Foreign(Model):

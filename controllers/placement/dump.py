@@ -5,6 +5,7 @@ Called by `python -m controllers.placement`. Hosts are taken as their status sho
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from controllers.engine.base import Obj
 from controllers.engine.cache import ObjectCache
 from controllers.engine.client import Client, path_of
 from controllers.engine.credentials import CredentialSource
+from controllers.engine.parsing import key_of
 from controllers.placement import records
 from controllers.placement.core.planner import Planner
 from crds.base import API_VERSION
@@ -30,6 +32,8 @@ class Snapshot:
 
     cache: ObjectCache
     planner: Planner
+    now: datetime
+    """Until when hosts that failed to start an instance are avoided is told by the clock."""
     skipped: tuple[str, ...] = field(default=())
     """Objects that could not be read, with why."""
 
@@ -59,8 +63,7 @@ def _opened(document: Any) -> Iterator[Raw]:
 
 async def fetch(kubeconfig: Path | None) -> list[Raw]:
     """All objects of all our kinds, and the namespaces, read live. Raises ApiError, NoCredentials."""
-    settings = Settings()
-    client = Client(CredentialSource(kubeconfig), timeout=settings.request_timeout, connections=4, guard=_never_writes)
+    client = reader(kubeconfig)
     found: list[Raw] = []
     try:
         for kind, path in (("Namespace", "/api/v1/namespaces"), *((k.kind, path_of(k)) for k in KINDS.values())):
@@ -77,28 +80,37 @@ async def fetch(kubeconfig: Path | None) -> list[Raw]:
     return found
 
 
+def reader(kubeconfig: Path | None) -> Client:
+    """A client whose every write raises AssertionError before it is sent."""
+    source = CredentialSource(kubeconfig)
+    return Client(source, timeout=Settings().request_timeout, connections=4, guard=_never_writes)
+
+
 def _never_writes() -> None:
     raise AssertionError("what-if writes nothing")
 
 
-def build(objects: Iterable[Raw]) -> Snapshot:
-    """The last of two objects of one name wins. Manifests without uid and resourceVersion are taken too."""
+def build(objects: Iterable[Raw], now: datetime | None = None) -> Snapshot:
+    """The last of two objects of one name wins. Manifests without uid and resourceVersion are taken too. `now`: the
+    moment asked about; None: the present."""
     cache = ObjectCache(KINDS, {}, lambda key, why: None)
     skipped = [why for number, raw in enumerate(objects, 1) if (why := put(cache, raw, number))]
     planner = Planner()
     for name, labels in cache.namespaces().items():
         planner.put_namespace(name, labels)
     pools_of = _pools(cache, planner)
+    off: dict[str, datetime | None] = {}
     for host in cache.all("Host"):
         if not host.problem:
+            off[host.name] = records.declared_off(host)
             down = records.not_ready(host)
             pools = frozenset(pools_of.get(host.name, ()))
             planner.put_host(records.host_record(cache, host, facts_of(host), down, pools))
     for instance in cache.all("Instance"):
-        claim = records.claim_of(instance)
+        claim = records.claim_of(instance, off.get)
         if claim is not None:
             planner.claim(instance.uid, claim)
-    return Snapshot(cache, planner, tuple(skipped))
+    return Snapshot(cache, planner, now or datetime.now(UTC), tuple(skipped))
 
 
 def put(cache: ObjectCache, raw: Raw, number: int) -> str:
@@ -109,9 +121,12 @@ def put(cache: ObjectCache, raw: Raw, number: int) -> str:
         return ""
     name = f"{kind} {metadata.get('namespace', '')}/{metadata.get('name')}".replace(" /", " ")
     namespace = {"namespace": "default"} if ours and KINDS[kind].namespaced and not metadata.get("namespace") else {}
-    given = {"uid": f"manifest-{name}", "generation": 1, **metadata, **namespace}
+    given = {"uid": f"manifest-{name}", **metadata, **namespace}
     given["resourceVersion"] = str(number + 2**60)
     try:
+        known = cache.at(key_of(kind, {"metadata": given})) if ours else None
+        # An edited manifest has the generation of what it was made from; the cache reads no generation twice.
+        given["generation"] = known.generation + 1 if known else metadata.get("generation", 1)
         cache.apply(kind, {"status": {}, **raw, "metadata": given})
     except (KeyError, TypeError, ValueError) as error:
         return f"{name}: {type(error).__name__} {error}"
@@ -120,7 +135,7 @@ def put(cache: ObjectCache, raw: Raw, number: int) -> str:
 
 def facts_of(host: Obj[Any, Any]) -> HostFacts | None:
     """As the host's status tells them; None for one that was never reached."""
-    status, capacity = host.status, host.status.capacity
+    status, capacity, cpu = host.status, host.status.capacity, host.status.cpu
     if capacity is None or capacity.cpus is None or capacity.memory is None:
         return None
     foreign = status.foreign
@@ -128,12 +143,14 @@ def facts_of(host: Obj[Any, Any]) -> HostFacts | None:
         host=host.name,
         machine_id=status.machine_id or "",
         hostname=status.host_name or "",
-        architecture=status.cpu.architecture if status.cpu else "x86_64",
+        architecture=cpu.architecture if cpu else "x86_64",
         hypervisor=status.hypervisor or "",
         version=status.hypervisor_version or "",
         cpus=capacity.cpus.total,
         memory=capacity.memory.total,
-        cpu=CPUFacts(model=status.cpu.model if status.cpu else ""),
+        cpu=CPUFacts(model=cpu.model, vendor=cpu.vendor or "", features=cpu.features) if cpu else CPUFacts(model=""),
+        cpu_models=cpu.models if cpu else (),
+        max_instance_cpus=(cpu.most_guest_cpus or 0) if cpu else 0,
         firmware=tuple(status.firmwares) or ("BIOS",),
         machine_types=tuple(status.machines),
         foreign_cpus=foreign.cpus if foreign else 0,

@@ -12,7 +12,6 @@ from typing import Any
 
 from controllers.engine.base import Key, Obj, Services
 from controllers.fleet.base import Fleet
-from controllers.logic.host import frees
 from controllers.placement import records
 from controllers.placement.core.asks import Claim
 from controllers.placement.core.planner import Planner
@@ -220,7 +219,7 @@ class Feed:
         if assumed is not None and assumed.seen and not assumed.claim.volumes:
             del self._assumed[uid]
             assumed = None
-        claim = self._shown(shown) if shown is not None else None
+        claim = records.claim_of(shown, self._declared.get) if shown is not None else None
         if assumed is not None:
             if not assumed.seen:
                 claim = assumed.claim
@@ -234,13 +233,6 @@ class Feed:
         else:
             self._planner.claim(uid, claim)
         self.helped |= before is not None and before != claim
-
-    def _shown(self, instance: Obj[Any, Any]) -> Claim | None:
-        """By its status; H1: where it was placed before its host went out of service, it is no more."""
-        claim, placed = records.claim_of(instance), instance.status.placement
-        if placed is not None and frees(self._declared.get(placed.host or ""), placed.decided_at):
-            return None
-        return claim
 
     def _expire(self) -> None:
         """Ends what nobody counted in time, and holds of disks that the pools have counted meanwhile."""
@@ -276,5 +268,5 @@ def _counted(instance: Obj[Any, Any], assumed: Assumed) -> bool:
     ended = run is not None and run.ended_at is not None and run.ended_at.timestamp() >= assumed.at
     if ended:
         return True
-    claim = records.claim_of(instance)
+    claim = records.claim_of(instance, lambda host: None)
     return claim is not None and claim.counts

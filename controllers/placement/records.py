@@ -3,13 +3,15 @@
 Called by `feed` for what changed, and by `dump` for a whole API at once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from controllers.engine.base import Cache, Obj
 from controllers.fleet.base import HostView, Link
 from controllers.logic.capacity import Taken, counts, host_capacity
+from controllers.logic.host import frees
 from controllers.logic.inheritance import effective_allocation, in_scope, lineage, own_allocation
 from controllers.placement.core.asks import Claim, TermKey, TermWant
 from controllers.placement.core.hosts import Audience, HostRecord
@@ -151,11 +153,17 @@ def hosts_of_pool(cache: Cache, pool: Obj[Any, Any]) -> frozenset[str]:
     return frozenset(ready)
 
 
-def claim_of(instance: InstanceObj) -> Claim | None:
-    """What the instance holds by its status; None while it is placed nowhere. A stopped one holds its place against
-    anti-affinity alone (W7)."""
+def declared_off(host: Obj[Any, Any]) -> datetime | None:
+    """H1: the moment at which it was powered off, where its status says that this is valid. For who has no fleet."""
+    word = host.spec.out_of_service
+    return word.declared_at if word is not None and host.is_true("OutOfService") else None
+
+
+def claim_of(instance: InstanceObj, declared: Callable[[str], datetime | None]) -> Claim | None:
+    """What the instance holds by its status; None while it is placed nowhere, or only where it was before that host
+    went out of service (H1: `declared` says when). A stopped one holds its place against anti-affinity alone (W7)."""
     placed = instance.status.placement
-    if instance.problem or placed is None:
+    if instance.problem or placed is None or frees(declared(placed.host or ""), placed.decided_at):
         return None
     hosts = {placed.host, placed.target.host if placed.target else None}
     resources, run = instance.status.resources, instance.status.last_run

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from controllers.engine.base import Obj, Refused
+from controllers.logic.attempts import avoided
 from controllers.placement import requests
 from controllers.placement.core.asks import Ask, Claim, Shape
 from controllers.placement.core.filters import FILTERS, REASONS
@@ -175,7 +176,7 @@ def _ask(snapshot: Snapshot, instance: Obj[Any, Any]) -> Ask | Answer:
     if instance.problem:
         return Answer(instance=_name(instance), why=f"cannot be read: {instance.problem}")
     try:
-        return requests.build(snapshot.cache, instance, frozenset())
+        return requests.build(snapshot.cache, instance, avoided(instance.status.failed_starts, snapshot.now))
     except Refused as refused:
         return Answer(instance=_name(instance), why=f"{refused.reason}: {refused.message}")
 
