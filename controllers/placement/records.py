@@ -60,7 +60,6 @@ def host_record(
         architecture=facts.architecture,
         firmware=frozenset(facts.firmware),
         machine_types=frozenset(facts.machine_types),
-        cpu_features=frozenset(facts.cpu.features),
         cpu=why_other_cpu(facts, cluster),
         cpus=capacity.cpu_limit,
         memory=capacity.memory_limit,
@@ -85,7 +84,11 @@ def why_other_cpu(facts: HostFacts, cluster: Obj[Any, Any]) -> str:
     spec, known = cluster.spec.cpu, cluster.status.cpu
     if spec.mode == "Named" and spec.model and facts.cpu_models and spec.model not in facts.cpu_models:
         return f"cannot give the CPU model {spec.model} (spec.cpu of HostCluster {cluster.name})"
-    if spec.mode == "Baseline" and known is not None and known.mode == "Baseline" and facts.cpu.features:
+    if spec.mode != "Baseline" or known is None or known.mode != "Baseline":
+        return ""
+    if known.model and facts.cpu_models and known.model not in facts.cpu_models:
+        return f"cannot give the CPU model {known.model} of HostCluster {cluster.name} (status.cpu)"
+    if facts.cpu.features:
         lacking = sorted(set(known.features) - set(facts.cpu.features))
         if lacking:
             more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""

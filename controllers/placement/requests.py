@@ -6,6 +6,7 @@ Raises Refused for what is missing.
 from typing import Any
 
 from controllers.engine.base import Cache, Obj, Refused
+from controllers.logic.inheritance import lineage
 from controllers.logic.visibility import came_late, visible
 from controllers.placement.core.asks import Ask, Shape, VolumeWant
 from controllers.placement.records import terms_of
@@ -47,16 +48,17 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Ask:
     if placement and placement.host_selector:
         selector.update(placement.host_selector.match_labels)
     wants, bound = _volumes(cache, instance, tags)
-    boot = _templates(cache, instance)
+    boot, kept = _templates(cache, instance), status.hardware
     extra = status.resources.overhead if status.resources and status.resources.overhead else overhead(cpus, memory)
     shape = Shape(
         namespace=instance.namespace,
         zone=spec.zone_ref.name,
         cpus=cpus,
         memory=memory + extra,
-        architecture=boot.architecture if boot else "",
-        firmware=_firmware(spec, boot, status.hardware),
-        machine_type=status.hardware.machine if status.hardware else "",
+        architecture=(kept.architecture or "x86_64") if kept else boot.architecture if boot else "",
+        hypervisor=_hypervisor(cache, status) if kept else "",
+        firmware=_firmware(spec, boot, kept),
+        machine_type=kept.machine if kept else "",
         ignore_disabled=bool(placement and placement.ignore_allocation_state),
         selector=frozenset(selector.items()),
         volumes=tuple(wants),
@@ -74,6 +76,14 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Ask:
         avoid=avoid,
         prefer=last or (status.host_ref.name if status.host_ref else ""),
     )
+
+
+def _hypervisor(cache: Cache, status: InstanceStatus) -> str:
+    """Of the host where its hardware was chosen, whose devices it has; "" when that host is not there any more."""
+    placed = status.placement.host if status.placement else None
+    host = cache.get("Host", "", placed) if placed else None
+    cluster = lineage(cache, host).cluster if host is not None else None
+    return str(cluster.spec.hypervisor) if cluster is not None and not cluster.problem else ""
 
 
 def _firmware(spec: InstanceSpec, boot: TemplateSpec | None, hardware: Any) -> str:

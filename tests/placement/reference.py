@@ -79,10 +79,9 @@ def reason(world: World, host: HostRecord, ask: Ask) -> str:
 
 
 def _other_hardware(host: HostRecord, ask: Ask) -> bool:
-    machine, features = ask.shape.machine_type, ask.shape.cpu_features
-    if machine and host.machine_types and machine not in host.machine_types:
-        return True
-    return bool(host.cpu_features) and not features <= host.cpu_features
+    return (
+        ask.shape.machine_type != "" and bool(host.machine_types) and ask.shape.machine_type not in host.machine_types
+    )
 
 
 def members(world: World, ask: Ask, key: TermKey) -> list[str]:

@@ -49,7 +49,7 @@ def test_a_host_of_a_dump_is_judged_by_the_record_that_the_live_one_gives(cpu: d
     found = snapshot.cache.get("Host", "", "node-1")
     assert found is not None and not found.problem
     live = records.host_record(snapshot.cache, found, FACTS, "", frozenset())
-    assert live.max_guest_cpus == 12 and live.cpu_features == {"avx", "avx2"}
+    assert live.max_guest_cpus == 12
     assert bool(live.cpu) == (cpu.get("model") != "EPYC")
     assert snapshot.planner.hosts.records[snapshot.planner.hosts.row("node-1")] == live
 

@@ -37,6 +37,14 @@ def facts(*features: str, models: tuple[str, ...] = ()) -> HostFacts:
         ({"mode": "Named", "model": "EPYC"}, {}, facts(), ""),
         ({"mode": "Baseline"}, {"mode": "Baseline", "features": ["avx", "avx2"]}, facts("avx"), "CPU features avx2 of"),
         ({"mode": "Baseline"}, {"mode": "Baseline", "features": ["avx"]}, facts("avx", "avx2"), ""),
+        (
+            {"mode": "Baseline"},
+            {"mode": "Baseline", "model": "EPYC"},
+            facts(models=("Skylake",)),
+            "cannot give the CPU model EPYC of HostCluster kvm-1 (status.cpu)",
+        ),
+        ({"mode": "Baseline"}, {"mode": "Baseline", "model": "EPYC"}, facts(models=("EPYC",)), ""),
+        ({"mode": "Baseline"}, {"mode": "Baseline", "model": "EPYC"}, facts(), ""),
         ({"mode": "HostPassthrough"}, {"mode": "Baseline", "features": ["avx"]}, facts("sse"), ""),
     ],
 )

@@ -36,11 +36,10 @@ class Shape:
     memory: int
     architecture: str = ""
     hypervisor: str = ""
-    """"" when any will do."""
+    """Of an instance that has its hardware already; "" when any will do."""
     firmware: str = "BIOS"
     machine_type: str = ""
     """Of an instance that has run before; "" for a first start."""
-    cpu_features: frozenset[str] = frozenset()
     ignore_disabled: bool = False
     selector: Labels = frozenset()
     volumes: tuple[VolumeWant, ...] = ()

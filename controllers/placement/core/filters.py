@@ -92,16 +92,10 @@ def _firmware(view: View, rows: Rows) -> Bools:
 
 
 def _hardware(view: View, rows: Rows) -> Bools:
-    hosts, machine, wanted = view.hosts, view.shape.machine_type, view.shape.cpu_features
-    blocked = np.zeros(len(rows), np.bool_)
-    if machine:
-        lacks = lambda known: bool(known) and machine not in known  # noqa: E731
-        blocked |= _by_value(hosts.values["machines"], hosts.machines, rows, lacks)
-    if wanted:
-        blocked |= _by_value(
-            hosts.values["features"], hosts.features, rows, lambda known: bool(known) and not wanted <= known
-        )  # fmt: skip
-    return blocked
+    values, machine = view.hosts.values["machines"], view.shape.machine_type
+    if not machine:
+        return np.zeros(len(rows), np.bool_)
+    return _by_value(values, view.hosts.machines, rows, lambda known: bool(known) and machine not in known)
 
 
 def _cpu_model(view: View, rows: Rows) -> Bools:
@@ -154,13 +148,6 @@ def _memory(view: View, rows: Rows) -> Bools:
 
 
 # ------------------------------------------------------------ in words
-
-
-def _tell_hardware(view: View, row: int) -> str:
-    record, shape = view.hosts.records[row], view.shape
-    if shape.machine_type and record.machine_types and shape.machine_type not in record.machine_types:
-        return f"does not know machine type {shape.machine_type}, with which it was first started"
-    return f"lacks CPU features {', '.join(sorted(shape.cpu_features - record.cpu_features)[:5])}"
 
 
 def _tell_selector(view: View, row: int) -> str:
@@ -228,10 +215,14 @@ SHAPE: tuple[Filter, ...] = (
     Filter(
         "OtherArchitecture",
         _architecture,
-        lambda v, r: f"is {v.hosts.records[r].architecture}, the template {v.shape.architecture}",
+        lambda v, r: f"is {v.hosts.records[r].architecture}, needed {v.shape.architecture}",
     ),
     Filter("NoFirmware", _firmware, lambda v, r: f"has no {v.shape.firmware} firmware"),
-    Filter("OtherHardware", _hardware, _tell_hardware),
+    Filter(
+        "OtherHardware",
+        _hardware,
+        lambda v, r: f"does not know machine type {v.shape.machine_type}, with which it was first started",
+    ),
     Filter("OtherCPU", _cpu_model, lambda v, r: v.hosts.records[r].cpu),
     Filter("HostSelector", _selector, _tell_selector),
     Filter("NoUplink", _networks, _tell_networks),

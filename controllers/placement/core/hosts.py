@@ -53,8 +53,6 @@ class HostRecord:
     firmware: frozenset[str] = frozenset({"BIOS"})
     machine_types: frozenset[str] = frozenset()
     """Empty: not known, any."""
-    cpu_features: frozenset[str] = frozenset()
-    """Empty: not known, any."""
     down: str = ""
     """Why nothing can be started there now ("not reachable since 10:41"); "" for a Ready host."""
     disabled: str = ""
@@ -130,8 +128,8 @@ class Log:
 
 
 POLICIES = ("Balanced", "Packed", "Spread")
-_IDS = ("zone", "pod", "cluster", "hypervisor", "architecture", "firmware", "machines", "features", "audience",
-        "networks", "reach")  # fmt: skip
+_IDS = ("zone", "pod", "cluster", "hypervisor", "architecture", "firmware", "machines", "audience", "networks",
+        "reach")  # fmt: skip
 _TOPOLOGY = {"HostCluster": "cluster", "HostPod": "pod", "Zone": "zone"}
 _FLAGS = ("alive", "closed", "down", "disabled", "other_cpu")
 _AMOUNTS = ("cpus", "memory", "free_cpus", "free_memory", "guest_cpus", "instances", "most_instances", "starting")
@@ -147,7 +145,6 @@ class Hosts:
     architecture: NDArray[np.int32]
     firmware: NDArray[np.int32]
     machines: NDArray[np.int32]
-    features: NDArray[np.int32]
     audience: NDArray[np.int32]
     networks: NDArray[np.int32]
     reach: NDArray[np.int32]
@@ -301,8 +298,7 @@ class Hosts:
         values: dict[str, Hashable] = {
             "zone": record.zone, "pod": record.pod, "cluster": record.cluster, "hypervisor": record.hypervisor,
             "architecture": record.architecture, "firmware": record.firmware, "machines": record.machine_types,
-            "features": record.cpu_features, "audience": record.dedicated, "networks": record.networks,
-            "reach": record.pools,
+            "audience": record.dedicated, "networks": record.networks, "reach": record.pools,
         }  # fmt: skip
         before = self.zone[row], self.pod[row], self.cluster[row]
         for name, value in values.items():
