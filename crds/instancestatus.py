@@ -196,10 +196,13 @@ class Run(Model):
 class FailedStart(Model):
     """A host that would not start it."""
 
-    host: Annotated[Name, about("Name of the Host that refused to define or start it.")]
+    host: Annotated[Name, about("Name of the Host that refused its hardware, its definition or its start.")]
     at: Annotated[Time, about("When it last did.")]
     times: Annotated[int, between(1, 2**31), about("How often, in this attempt to start it.")] = 1
     until: Annotated[Time, about("Until when placement avoids this host: twice as long each time, at most an hour.")]
+    reason: Annotated[Word | None, about("Why, as in the Ready condition, such as Unsupported. Unset: not known.")] = (
+        None
+    )
     message: Annotated[Sentence | None, about("What the host said. Unset: nothing.")] = None
 
 

@@ -268,7 +268,7 @@ async def settle_before_start(work: Work) -> dict[str, str]:
     if host in _avoided(work):
         if work.facts is not None:
             await work.act(Undefine())
-        return await decide(work)
+        return await _decide_elsewhere(work)
     refusal = work.tools.scheduler.fits(work.obj, host)
     if refusal is None:
         work.update(resources=_resources(work))
@@ -292,13 +292,24 @@ async def settle_before_start(work: Work) -> dict[str, str]:
     return await decide(work, but=frozenset({host}))
 
 
+async def _decide_elsewhere(work: Work) -> dict[str, str]:
+    """Of one whose start just failed on its host. Where no other fits, what it was to take there is free for others
+    until it is tried again."""
+    try:
+        return await decide(work)
+    except Refused:
+        if work.facts is None:
+            work.update(resources=None)
+        raise
+
+
 def _avoided(work: Work) -> frozenset[str]:
     return avoided(work.status.failed_starts, work.now)
 
 
 def _no_host(work: Work, refusal: Refusal) -> Refused:
     """With the explanation in the status. The scheduler wakes it when something changed that lets it in; asked again by
-    itself ever more seldom."""
+    itself ever more seldom. Where a host that refused its start would fit, Ready says why that refused."""
     told = _explain(work, refusal.explanation)
     failed = work.status.failed_starts
     last = max(failed, key=lambda f: f.at, default=None)
@@ -308,7 +319,10 @@ def _no_host(work: Work, refusal: Refusal) -> Refused:
     # A host that is avoided no longer is no news to anybody: it looks again by itself.
     ends = [(f.until - work.now).total_seconds() for f in failed if f.until > work.now]
     after = max(min(after, *ends), 1.0) if ends else after
-    return Refused(refusal.reason, told.summary + said, type_="Scheduled", after=after)
+    work.turn.conditions.set("Scheduled", "False", refusal.reason, told.summary + said)
+    waits_for_start = any(lost.reason == "FailedToStart" for lost in refusal.explanation.rejected)
+    reason = last.reason if last is not None and waits_for_start else None
+    return Refused(reason or refusal.reason, told.summary + said, after=after)
 
 
 def _summary(work: Work) -> str:

@@ -45,8 +45,7 @@ async def drive(work: Work) -> logic.Step:
             _no_effect(work, EFFECTS[type(step)])
         match step:
             case logic.Prepare():
-                await starting.prepare(work)
-                prepared = True
+                prepared = await _or_elsewhere(work, starting.prepare(work))
             case logic.DefineForStart(run):
                 prepared = defined = await _or_elsewhere(work, starting.define_for_start(work, run))
             case logic.Start():

@@ -32,7 +32,8 @@ BASELINE_AGAIN = 0.2
 
 
 async def prepare(work: Work) -> None:
-    """Placement that fits, volumes granted and ready, addresses claimed, hardware chosen. Raises Refused."""
+    """Placement that fits, volumes granted and ready, addresses claimed, hardware chosen. Raises Refused and, of the
+    hardware, DriverError."""
     await detaching.detach_removed(work)
     pools = await placing.settle_before_start(work)
     await work.turn.ensure_finalizer()
@@ -67,7 +68,11 @@ async def _choose_hardware(work: Work, disks: shape.Disks) -> None:
     wanted = hardware.wanted(
         work.spec, template.spec if template else None, work.status.hardware, above.cluster.spec, above.cluster.status
     )
-    chosen = await work.call("choose_hardware", lambda end: end.choose_hardware(work.host, wanted), changes=False)
+    try:
+        chosen = await work.call("choose_hardware", lambda end: end.choose_hardware(work.host, wanted), changes=False)
+    except Rejected as error:
+        _avoid(work, error)
+        raise
     size = shape.size_of(work)
     architecture = above.cluster.spec.architecture
     work.update(
@@ -197,9 +202,11 @@ async def start_paused(work: Work) -> None:
 
 def _avoid(work: Work, error: Rejected) -> None:
     """A first start that this host refuses is tried on another one (where W3 asks all hosts again, unless this process
-    decided it first); kept in the status, so that a restart of the operator does not forget it."""
+    decided it first); kept in the status, so that a restart of the operator does not forget it. What never ran is not
+    bound to the hardware that this host chose; an imported machine is."""
     if work.status.run_count == 0:
-        work.update(failed_starts=with_failure(work.status.failed_starts, work.host, work.now, str(error)))
+        failed = with_failure(work.status.failed_starts, work.host, work.now, error.reason, str(error))
+        work.update(failed_starts=failed, hardware=work.status.hardware if work.status.imported else None)
 
 
 async def let_run(work: Work) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from drivers.errors import Busy, Invalid
+from drivers.errors import Busy, Invalid, Unsupported
 from tests.engine.harness import until
 from tests.instances.cloud import Cloud, managed, nic
 
@@ -35,6 +35,35 @@ async def test_a_host_that_refuses_the_first_start_is_avoided(cloud: Cloud) -> N
     uuid = await cloud.make()
     assert await cloud.until_runs(uuid, 60.0) == "node-2"
     await cloud.ready()
+
+
+async def test_a_host_that_cannot_give_the_hardware_of_a_first_start_is_avoided(cloud: Cloud) -> None:
+    text = "host node-1 has no firmware of that kind"
+    cloud.faults.fail(None, host="node-1", call="choose_hardware", error=Unsupported, text=text)
+    uuid = await cloud.make(volumes=[ROOT])
+    assert await cloud.until_runs(uuid, 60.0) == "node-2"
+    await cloud.ready()
+
+
+async def test_where_every_host_refuses_ready_says_why_and_what_it_took_is_free(cloud: Cloud) -> None:
+    cloud.faults.fail(None, call="choose_hardware", error=Unsupported, text="no such firmware here")
+    whole = {"resources": {"cpus": 13, "memory": "1Gi"}, "placement": {"hostRef": {"name": "node-1"}}}
+    await cloud.make(**whole)
+    said = await cloud.ready("Unsupported", "False", deadline=30.0)
+    assert "just failed to start it" in said["message"] and "no such firmware here" in said["message"]
+    assert (await cloud.condition("Scheduled", "NoHostFits", "False"))["message"] == said["message"]
+    await cloud.make("web-2", **whole)
+    await cloud.ready("Unsupported", "False", name="web-2", deadline=30.0)
+    (failed,) = (await cloud.status("web-2"))["failedStarts"]
+    assert (failed["host"], failed["reason"]) == ("node-1", "Unsupported")
+
+
+async def test_what_never_ran_is_not_bound_to_the_machine_type_of_a_host_that_refused_it(cloud: Cloud) -> None:
+    cloud.faults.fail(None, call="StartPaused", error=Invalid, text="no such thing here")
+    await cloud.make()
+    await cloud.ready("Invalid", "False", deadline=30.0)
+    status = await cloud.status()
+    assert "hardware" not in status and "resources" not in status
 
 
 async def test_hosts_that_refuse_are_told_and_avoided_after_a_restart_too_until_it_runs(cloud: Cloud) -> None:
