@@ -1,7 +1,7 @@
 """`python -m controllers.placement.simulate`: replays arrivals, departures and lost hosts through the engine.
 
 For tests, for tuning the default weights, and for whoever wants to know what a policy does to a load of their own. Pure
-but for `main`. How a new weight is judged stands in docs/placement.md.
+but for `compare_on` and `main`. How a new weight is judged stands in docs/placement.md.
 """
 
 import argparse
@@ -10,16 +10,22 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import mean
 
 import numpy as np
 
 from controllers.placement.core.asks import Ask, Shape
+from controllers.placement.core.evaluation import FITS
 from controllers.placement.core.hosts import POLICIES, HostRecord
+from controllers.placement.core.narrow import narrow
 from controllers.placement.core.planner import Planner
 from controllers.placement.core.story import Placed, Story
+from controllers.placement.trace import Event, read
 
 GI = 2**30
+NO_DISKS: Mapping[str, int] = {}
+_NO_STORY = Story(candidates=0, fitting=0, lost=())
 MIX: tuple[tuple[int, int, float], ...] = (
     (1, 1, 0.10), (1, 2, 0.16), (2, 4, 0.16), (2, 8, 0.14), (4, 8, 0.10), (4, 16, 0.12), (2, 16, 0.06), (8, 16, 0.05),
     (8, 32, 0.05), (4, 32, 0.03), (16, 64, 0.02), (8, 64, 0.01),
@@ -28,16 +34,6 @@ MIX: tuple[tuple[int, int, float], ...] = (
 general (1:4) and heavy on memory (1:8)."""
 HOSTS: tuple[tuple[int, int, int], ...] = ((48, 192, 2), (64, 256, 2), (32, 256, 1))
 """CPUs, GiB, how many of five hosts: three generations, one of them with more memory for each CPU."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """At `at` (seconds): an arrival of `ask` that stays for `lasts`, or the loss of `host`."""
-
-    at: float
-    ask: Ask | None = None
-    lasts: float = float("inf")
-    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +58,26 @@ class Report:
         return self.rejected / max(self.asked, 1)
 
 
-Chooser = Callable[[Planner, Ask, random.Random], str]
-"""The host for it; "" when none fits."""
+Chooser = Callable[[Planner, Ask, random.Random], Placed | None]
+"""The host for it, and a pool for each volume; None when none fits."""
 
 
-def by_engine(planner: Planner, ask: Ask, dice: random.Random) -> str:
+def by_engine(planner: Planner, ask: Ask, dice: random.Random) -> Placed | None:
     result = planner.decide(ask)
-    return result.host if isinstance(result, Placed) else ""
+    return result if isinstance(result, Placed) else None
 
 
 def _by_rows(choose: Callable[[Planner, Shape, np.ndarray, random.Random], int]) -> Chooser:
-    """A reference that picks among the hosts that fit by a rule of its own."""
+    """A reference that picks among the hosts that fit by a rule of its own; pools are the engine's choice."""
 
-    def chosen(planner: Planner, ask: Ask, dice: random.Random) -> str:
-        rows = np.flatnonzero(planner.evaluation(ask.shape).code == 0)
-        return planner.hosts.name(choose(planner, ask.shape, rows, dice)) if len(rows) else ""
+    def chosen(planner: Planner, ask: Ask, dice: random.Random) -> Placed | None:
+        view = planner.evaluation(ask.shape)
+        rows = np.flatnonzero(narrow(ask, view, planner.terms).score > FITS)
+        if not len(rows):
+            return None
+        row = choose(planner, ask.shape, rows, dice)
+        pools = dict(view.reaches.picked[planner.hosts.reach[row]]) if ask.shape.volumes else {}
+        return Placed(planner.hosts.name(row), pools, _NO_STORY)
 
     return chosen
 
@@ -155,6 +156,10 @@ def replay(
         run.until(event.at)
         if event.host:
             run.lose(event.host)
+        elif event.comes is not None:
+            run.add(event.comes)
+        elif event.pool is not None:
+            planner.put_pool(event.pool)
         elif event.ask is not None:
             run.arrive(event.ask, event.at + event.lasts)
     return run.report()
@@ -169,8 +174,15 @@ class _Run:
         self._first: float | None = None
         self._asked = self._rejected = self._moves = self._homeless = 0
         self._size = self._size_rejected = 0.0
-        hosts = planner.hosts
+        self._measure()
+
+    def _measure(self) -> None:
+        hosts = self._planner.hosts
         self._whole = max(int(hosts.cpus.sum()), 1), max(int(hosts.memory.sum()), 1)
+
+    def add(self, host: HostRecord) -> None:
+        self._planner.put_host(host)
+        self._measure()
 
     def until(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
@@ -198,19 +210,22 @@ class _Run:
         uids = list(self._planner.on_row.get(row, ()))
         self._planner.remove_host(host)
         for uid in uids:
-            self._planner.release(uid)
-            if self._place(self._asks[uid]):
+            held = self._planner.release(uid)
+            if self._place(self._asks[uid], held.volumes if held else {}):
                 self._moves += 1
             else:
                 self._homeless += 1
 
-    def _place(self, ask: Ask) -> bool:
-        host = self._choose(self._planner, ask, self._dice)
-        if not host:
+    def _place(self, ask: Ask, disks: Mapping[str, int] = NO_DISKS) -> bool:
+        """`disks`: pool → bytes that it has there already."""
+        placed = self._choose(self._planner, ask, self._dice)
+        if placed is None:
             return False
+        claim = self._planner.claim_of(ask, placed)
         # Trace time is coarse: what arrived has started when the next one comes.
-        self._planner.claim(ask.uid, replace(self._planner.claim_of(ask, Placed(host, {}, _NO_STORY)), starting=False))
-        self._asks[ask.uid] = ask
+        self._planner.claim(ask.uid, replace(claim, starting=False, volumes={**disks, **claim.volumes}))
+        bound = (*ask.shape.bound, *sorted(placed.pools.items()))
+        self._asks[ask.uid] = replace(ask, shape=replace(ask.shape, volumes=(), bound=bound)) if placed.pools else ask
         return True
 
     def report(self) -> Report:
@@ -242,7 +257,12 @@ def fragments(planner: Planner) -> float:
     return float(sum(parts)) / 2
 
 
-_NO_STORY = Story(candidates=0, fitting=0, lost=())
+def contenders() -> Iterator[tuple[str, str, Chooser]]:
+    """Name, policy of the hosts, chooser: our policies, then the references."""
+    for name in POLICIES:
+        yield name, name, by_engine
+    for name, choose in REFERENCES.items():
+        yield name, "Balanced", choose
 
 
 def compare(
@@ -250,8 +270,7 @@ def compare(
 ) -> dict[str, tuple[Report, Report]]:
     """Policy or reference → (filling, living), each the mean over the seeds."""
     found = {}
-    for name in (*POLICIES, *REFERENCES):
-        policy, choose = (name, by_engine) if name in POLICIES else ("Balanced", REFERENCES[name])
+    for name, policy, choose in contenders():
         pairs = []
         for seed in seeds:
             full = replay(cloud(hosts, policy, seed), filling(hosts * 40, seed), choose, seed)
@@ -259,6 +278,12 @@ def compare(
             pairs.append((full, replay(cloud(hosts, policy, seed), trace, choose, seed)))
         found[name] = (_mean([a for a, _ in pairs]), _mean([b for _, b in pairs]))
     return found
+
+
+def compare_on(path: Path) -> dict[str, tuple[Report, Report]]:
+    """Policy or reference → its report on the trace of that file, twice. Raises OSError, ValueError."""
+    found = {name: replay(Planner(), read(path, policy), choose) for name, policy, choose in contenders()}
+    return {name: (report, report) for name, report in found.items()}
 
 
 def _mean(reports: Sequence[Report]) -> Report:
@@ -279,14 +304,22 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--arrivals", type=int, default=8000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--losses", type=int, default=0, help="hosts that are lost on the way")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="replay this one instead (docs/placement.md)")
     asked = parser.parse_args(given)
+    try:
+        found = (
+            compare_on(asked.trace)
+            if asked.trace
+            else compare(asked.hosts, asked.load, asked.arrivals, range(asked.seeds), asked.losses)
+        )
+    except (OSError, ValueError) as error:
+        print(f"cannot be replayed: {error}", file=sys.stderr)
+        return 2
     print(
         f"{'':16} {'first rejection at':>18} "
         f"{'rejected':>9} {'by size':>8} {'density':>8} {'fragments':>9} {'moves':>6} {'homeless':>8}"
     )
-    for name, (full, lived) in compare(
-        asked.hosts, asked.load, asked.arrivals, range(asked.seeds), asked.losses
-    ).items():
+    for name, (full, lived) in found.items():
         print(
             f"{name:16} {full.first_rejection:18.2%} {lived.rejection_rate:9.2%} {lived.rejected_size:8.2%} "
             f"{lived.density:8.2%} {lived.fragments:9.2%} {lived.moves:6.0f} {lived.homeless:8.1f}"
