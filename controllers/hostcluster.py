@@ -52,7 +52,8 @@ class HostClusterReconciler(Reconciler[HostClusterSpec, HostClusterStatus]):
         room: tuple[Room, ...] = ()
         if self._rooms and found.zone:
             room = self._rooms.room(obj.key, obj.status.room, found.zone.name, obj.name)
-        summed = sum_up(turn, self._services, above, cpu=self._cpu(obj), room=room)
+        left_out = self._rooms.left_out if self._rooms else None
+        summed = sum_up(turn, self._services, above, cpu=self._cpu(obj), room=room, room_left_out=left_out)
         require(self._services, pod, "spec.hostPodRef")
         ready(turn, (summed.hosts.total, "host"))
         return again

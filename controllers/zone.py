@@ -35,6 +35,7 @@ class ZoneReconciler(Reconciler[ZoneSpec, ZoneStatus]):
             pods=children(pods),
             clusters=children(c for pod in pods for c in cache.referrers(pod.key, "HostCluster")),
             room=self._rooms.room(obj.key, obj.status.room, obj.name) if self._rooms else (),
+            room_left_out=self._rooms.left_out if self._rooms else None,
             storage_pools=children(pools_below(cache, obj.key)),
         )
         require(self._services, region, "spec.regionRef")

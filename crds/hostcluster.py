@@ -253,5 +253,11 @@ class HostClusterStatus(StatusModel):
     room: Annotated[
         tuple[Room, ...],
         map_list("type", most=32),
-        about("How many more of each InstanceType fit, for the first 32 by name. Unset: none, or not counted yet."),
+        about(
+            "How many more of each InstanceType fit, for the first 32 by name. Dedicated hosts count: it is room of "
+            "those whom they are dedicated to. Unset: none, or not counted yet."
+        ),
     ] = ()
+    room_left_out: Annotated[
+        int | None, between(1, 2**31), about("InstanceTypes beyond those 32, of which room says nothing. Unset: none.")
+    ] = None

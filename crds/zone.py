@@ -13,7 +13,7 @@ from crds.base import (
     StatusModel,
 )
 from crds.capacity import Capacity, Children, Room, Summary
-from crds.fields import Address, Label, about, atomic_list, immutable, live, map_list, set_list, text
+from crds.fields import Address, Label, about, atomic_list, between, immutable, live, map_list, set_list, text
 
 VlanRange = Annotated[
     str,
@@ -85,5 +85,11 @@ class ZoneStatus(StatusModel):
     room: Annotated[
         tuple[Room, ...],
         map_list("type", most=32),
-        about("How many more of each InstanceType fit, for the first 32 by name. Unset: none, or not counted yet."),
+        about(
+            "How many more of each InstanceType fit, for the first 32 by name. Dedicated hosts count: it is room of "
+            "those whom they are dedicated to. Unset: none, or not counted yet."
+        ),
     ] = ()
+    room_left_out: Annotated[
+        int | None, between(1, 2**31), about("InstanceTypes beyond those 32, of which room says nothing. Unset: none.")
+    ] = None

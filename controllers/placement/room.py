@@ -20,7 +20,7 @@ LOOK_AGAIN = 2.0
 
 
 def shape_of(offer: Obj[Any, Any], zone: str) -> Shape:
-    """An InstanceType alone: no volumes, no networks, of no namespace."""
+    """An InstanceType alone: no volumes, no networks, of whichever namespace is admitted."""
     cpus, memory = offer.spec.cpus, offer.spec.memory
     return Shape(
         namespace="", zone=zone, cpus=cpus, memory=memory + overhead(cpus, memory),
@@ -55,15 +55,23 @@ class Rooms:
             for name, inside in counted.items()
         )
 
+    @property
+    def left_out(self) -> int | None:
+        """InstanceTypes that are not counted; None when all are."""
+        return max(len(self._offers()) - MOST_TYPES, 0) or None
+
+    def _offers(self) -> list[Obj[Any, Any]]:
+        return sorted((o for o in self._services.cache.all("InstanceType") if not o.problem), key=lambda o: o.name)
+
     def _count(self, zone: str) -> tuple[Mapping[str, Mapping[str, int]], bool]:
         self._sync()
         now = self._services.now().timestamp()
-        offers = sorted((o for o in self._services.cache.all("InstanceType") if not o.problem), key=lambda o: o.name)
+        offers = self._offers()[:MOST_TYPES]
         hosts = self._planner.hosts
-        state = (hosts.moved.end, hosts.changed.end, tuple((o.name, o.generation) for o in offers[:MOST_TYPES]))
+        state = (hosts.moved.end, hosts.changed.end, tuple((o.name, o.generation) for o in offers))
         at, seen, counted = self._counted.get(zone, (0.0, None, {}))
         if seen == state or now - at < AT_MOST_EVERY:
             return counted, seen == state
-        counted = {o.name: self._planner.room(shape_of(o, zone)) for o in offers[:MOST_TYPES]}
+        counted = {o.name: self._planner.room(shape_of(o, zone)) for o in offers}
         self._counted[zone] = (now, state, counted)
         return counted, True

@@ -31,6 +31,7 @@ class Shape:
     """
 
     namespace: str
+    """"" to ask for anybody's: what is dedicated to some is room too."""
     zone: str
     cpus: int
     memory: int

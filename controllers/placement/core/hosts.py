@@ -28,7 +28,9 @@ class Audience:
     selector: frozenset[tuple[str, str]] = frozenset()
 
     def admits(self, namespace: str, labels: Mapping[str, str] | None) -> bool:
-        """`labels`: of the namespace; None: unknown, no selector matches."""
+        """`labels`: of the namespace; None: unknown, no selector matches. Namespace "": whoever it may be."""
+        if not namespace:
+            return self.type in ("All", "Names", "Selector")
         match self.type:
             case "All":
                 return True
