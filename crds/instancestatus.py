@@ -65,7 +65,7 @@ class Explanation(Model):
         tuple[Sentence, ...], atomic_list(most=5), about("What would make it fit, such as free 2Gi memory on node-2.")
     ] = ()
     scores: Annotated[tuple[ScorePart, ...], atomic_list(most=16), about("Parts of the winner's score.")] = ()
-    decided_at: Annotated[Time | None, about("When it was last looked at. Unset: with the placement.")] = None
+    decided_at: Annotated[Time | None, about("When this was first said. Unset: with the placement.")] = None
 
 
 class PlacementTarget(Model):

@@ -231,13 +231,14 @@ def _check_pin(work: Work) -> None:
 
 
 def _explain(work: Work, explanation: Explanation) -> Explanation:
-    """Why none: refreshed when the reasons change, else at most once a minute, so that it makes no write storm. Answers
-    what is told now."""
+    """Why none, written when it changes: at once with the reasons, else (figures alone) at most once a minute, so that
+    it makes no write storm. Answers what is told now."""
     old = work.status.placement
     told = old.explanation if old is not None else None
     if told is not None and _reasons(told) == _reasons(explanation):
         at = told.decided_at
-        if at is None or (work.now - at).total_seconds() < TOLD_AGAIN:
+        same = told.model_dump(exclude={"decided_at"}) == explanation.model_dump(exclude={"decided_at"})
+        if same or at is None or (work.now - at).total_seconds() < TOLD_AGAIN:
             return told
     fresh = explanation.model_copy(update={"decided_at": work.now.replace(microsecond=0)})
     work.update(placement=(old or Placement()).model_copy(update={"explanation": fresh}))
@@ -310,6 +311,7 @@ def _avoided(work: Work) -> frozenset[str]:
 def _no_host(work: Work, refusal: Refusal) -> Refused:
     """With the explanation in the status. The scheduler wakes it when something changed that lets it in; asked again by
     itself ever more seldom. Where a host that refused its start would fit, Ready says why that refused."""
+    before = work.status.placement.explanation if work.status.placement else None
     told = _explain(work, refusal.explanation)
     failed = work.status.failed_starts
     last = max(failed, key=lambda f: f.at, default=None)
@@ -319,6 +321,10 @@ def _no_host(work: Work, refusal: Refusal) -> Refused:
     # A host that is avoided no longer is no news to anybody: it looks again by itself.
     ends = [(f.until - work.now).total_seconds() for f in failed if f.until > work.now]
     after = max(min(after, *ends), 1.0) if ends else after
+    was = work.turn.conditions.was("Scheduled") or {}
+    if before is not None and _reasons(before) != _reasons(told) and was.get("reason") == refusal.reason:
+        # The condition stays as it was, so its change tells nobody.
+        work.turn.event(refusal.reason, told.summary + said, warning=True)
     work.turn.conditions.set("Scheduled", "False", refusal.reason, told.summary + said)
     waits_for_start = any(lost.reason == "FailedToStart" for lost in refusal.explanation.rejected)
     reason = last.reason if last is not None and waits_for_start else None

@@ -40,6 +40,7 @@ class Store:
         self._objects: dict[Place, Obj] = {}
         self._version = 0
         self._numbers = 0
+        self.events: list[Obj] = []
         self.told: list[Callable[[str, str, Obj], None]] = []
         """Called with kind, type and object of each change: watches, and whoever keeps a record."""
 
@@ -47,6 +48,7 @@ class Store:
 
     def request(self, verb: str, path: str, body: Mapping[str, Any] | None, accept: str = "") -> Obj:
         if path.startswith("/apis/events.k8s.io"):
+            self.events.append(dict(body or {}))
             return dict(body or {})
         if path.startswith(_CRD):
             return {"metadata": {"name": path.removeprefix(_CRD)}}

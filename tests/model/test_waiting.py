@@ -177,6 +177,31 @@ def test_what_it_is_refused_for_is_told_by_explanation_condition_and_metric_alik
     assert all(counted(reason) > before[reason] for reason in told)
 
 
+def test_the_story_of_a_refusal_is_written_when_it_changes_and_not_for_being_looked_at_again(world: World) -> None:
+    world.make("late", {**declared(), "placement": {"hostSelector": {"matchLabels": {"disk": "ssd"}}}})
+    waits(world, "late")
+    before = world.instance("late")
+    world.run(2 * LONG)
+    assert world.instance("late") == before
+    world.store.patch("Host", HOSTS[0], {"metadata": {"labels": {"rack": "left"}}})
+    world.run(2 * LONG)
+    assert world.instance("late") == before
+
+
+def test_an_event_tells_when_it_is_refused_for_another_reason(world: World) -> None:
+    def events() -> list[str]:
+        return [e["note"] for e in world.store.events if e["regarding"]["name"] == "late" and e["type"] == "Warning"]
+
+    world.make("late", {**declared(), "placement": {"hostSelector": {"matchLabels": {"disk": "ssd"}}}})
+    waits(world, "late")
+    (first,) = events()
+    assert "needs label disk=ssd" in first
+    world.store.patch("Host", HOSTS[0], {"spec": {"maintenance": True}})
+    world.run_until(lambda: any("is in maintenance" in note for note in events()), 60.0, "the event tells")
+    told = condition(world.instance("late"), "Scheduled")
+    assert (told["reason"], told["message"]) == ("NoHostFits", events()[-1])
+
+
 def test_h1_a_group_that_keeps_together_is_started_elsewhere_when_its_host_is_declared_off(world: World) -> None:
     """Each of them waited to be where the others were."""
     together = [{"instanceSelector": {"matchLabels": {"group": "g"}}, "topology": "Host", "required": True}]
