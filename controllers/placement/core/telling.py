@@ -6,7 +6,7 @@ import numpy as np
 
 from controllers.placement.core.asks import Ask
 from controllers.placement.core.evaluation import FITS, NEAR, NEVER, Evaluation
-from controllers.placement.core.filters import FILTERS, OTHER_ZONE, REASONS, missing
+from controllers.placement.core.filters import FILTERS, OTHER_ZONE, REASONS
 from controllers.placement.core.narrow import Narrowed, Out
 from controllers.placement.core.story import Lost, Near, Story
 from controllers.placement.core.weighers import LAST_HOST, NAMES
@@ -17,13 +17,6 @@ NAMED = 3
 SAMPLES = 8
 HELPS_FOR = 2048
 """Rows judged after which it is looked for anew what would help."""
-_WHAT_HELPS = {
-    "Closed": "open {host} ({text})", "NotReachable": "bring {host} back ({text})", "Disabled": "enable {host}",
-    "Dedicated": "admit the namespace on {host}", "HostSelector": "label {host} ({text})",
-    "NoUplink": "give {host} the uplink ({text})", "NoStoragePool": "give {host} a pool with room",
-    "TooManyInstances": "raise the number of instances on {host}",
-}  # fmt: skip
-"""By reason: what to do about a host that fails this filter alone."""
 
 
 def tell_placed(ask: Ask, view: Evaluation, narrowed: Narrowed, row: int, wished: float) -> Story:
@@ -98,7 +91,17 @@ def _near(view: Evaluation, narrowed: Narrowed) -> Iterator[Near]:
             return
         score[row] = NEVER
         code = int(view.code[row])
-        yield Near(view.hosts.name(row), REASONS[code], missing(view, row), FILTERS[code - 1].tells(view, row))
+        yield Near(view.hosts.name(row), REASONS[code], _missing(view, row), FILTERS[code - 1].tells(view, row))
+
+
+def _missing(view: Evaluation, row: int) -> str:
+    """What a host lacks in room: `1 CPU and 2.8Gi memory`."""
+    cpus = view.shape.cpus - int(view.hosts.free_cpus[row])
+    memory = view.shape.memory - int(view.hosts.free_memory[row])
+    parts = [f"{cpus} CPU{'s' if cpus != 1 else ''}"] if cpus > 0 else []
+    if memory > 0:
+        parts.append(f"{shorten_quantity(memory)} memory")
+    return " and ".join(parts)
 
 
 def _texts(view: Evaluation, narrowed: Narrowed) -> Iterator[tuple[str, str]]:
@@ -118,12 +121,12 @@ def _helps(view: Evaluation) -> tuple[str, ...]:
         return view.helps[2]
     found: list[str] = []
     for code in _TOLD:
-        if REASONS[code] not in _WHAT_HELPS or not view.counts[code]:
+        filter_ = FILTERS[code - 1]
+        if not filter_.helps or not view.counts[code]:
             continue
         for row in _sample(view, code, int(view.counts[code]))[:2]:
             if view.judge_alone(row, without=code) == 0:
-                text = FILTERS[code - 1].tells(view, row)
-                found.append(_WHAT_HELPS[REASONS[code]].format(host=view.hosts.name(row), text=text))
+                found.append(filter_.helps.format(host=view.hosts.name(row), text=filter_.tells(view, row)))
                 break
     view.helps = seen, view.refreshed, tuple(found[:4])
     return view.helps[2]
