@@ -43,10 +43,10 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Ask:
     cpus, memory = resources(cache, instance)
     offer = cache.get("InstanceType", "", spec.instance_type_ref.name) if spec.instance_type_ref else None
     tags = frozenset(offer.spec.storage_tags) if offer else frozenset[str]()
-    selector = dict(offer.spec.host_selector.match_labels) if offer else {}
     placement = spec.placement
-    if placement and placement.host_selector:
-        selector.update(placement.host_selector.match_labels)
+    selectors = (offer.spec.host_selector if offer else None, placement.host_selector if placement else None)
+    # Both count: a value of the instance's own does not undo what the type asks for.
+    selector = frozenset(pair for each in selectors if each for pair in each.match_labels.items())
     wants, bound = _volumes(cache, instance, tags)
     boot, kept = _templates(cache, instance), status.hardware
     extra = status.resources.overhead if status.resources and status.resources.overhead else overhead(cpus, memory)
@@ -60,7 +60,7 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Ask:
         firmware=_firmware(spec, boot, kept),
         machine_type=kept.machine if kept else "",
         ignore_disabled=bool(placement and placement.ignore_allocation_state),
-        selector=frozenset(selector.items()),
+        selector=selector,
         volumes=tuple(wants),
         bound=tuple(sorted(bound.items())),
         networks=tuple(sorted(_networks(cache, instance))),
