@@ -10,10 +10,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.bench import rates
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILE = DOCS / "benchmarks.json"
 PAGE = DOCS / "benchmarks.md"
 PLOT = DOCS / "benchmarks.svg"
+RATES = DOCS / "benchmarks-placement.svg"
 MARK = "<!-- Below: written by tests/bench/results.py. -->\n"
 Entry = dict[str, Any]
 _OPENING = (
@@ -42,13 +45,14 @@ def record(
 
 
 def render(entries: list[Entry]) -> None:
-    """The table and the plot. What stands above the mark in the page is written by hand and kept."""
+    """The table and the plots. What stands above the mark in the page is written by hand and kept."""
     head = PAGE.read_text().partition(MARK)[0] if PAGE.exists() else "# Benchmarks\n\n"
     rows = [f"| {e['name']} | {_figure(e['value'])} {e['unit']} | {_reference(e)} | {_goal(e)} |" for e in entries]
     limits = [f"- **{e['name']}**: {e['limits']}" for e in entries if e.get("limits")]
     text = [
         f"Last written on a machine of {machine()}.\n",
         "![Measured against the goal](benchmarks.svg)\n",
+        "![Placement decisions a second over hosts](benchmarks-placement.svg)\n",
         "| what | measured | reference | goal |",
         "|---|---|---|---|",
         *rows,
@@ -57,6 +61,7 @@ def render(entries: list[Entry]) -> None:
         text += ["", "What limits those that miss their goal:", "", *limits]
     PAGE.write_text(head + MARK + "\n" + "\n".join(text) + "\n")
     PLOT.write_text(plot(entries))
+    RATES.write_text(rates.plot(entries))
 
 
 def machine() -> str:

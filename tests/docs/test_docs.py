@@ -1,5 +1,6 @@
 """The documentation says what the code does: tables, reasons, filters, manifests and links are compared with it."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,9 @@ from crds.kinds import KINDS
 from crds.schema import root_schema
 from docs.tables import MEND, wanted
 from docs.troubleshooting import CONDITIONS, anchor, reasons
+from tests.bench import rates, results
 from tests.docs import reason_literals
+from tests.placement import loads
 
 ROOT = reason_literals.ROOT
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -168,3 +171,15 @@ def test_every_annotation_of_ours_is_told_of() -> None:
     text = (ROOT / "docs" / "api.md").read_text()
     names = set(re.findall(r'f"\{GROUP\}/([a-z-]+)"', (ROOT / "crds" / "base.py").read_text())) - {"finalizer"}
     assert {name for name in names if f"stratiform.dev/{name}" not in text} == set()
+
+
+def test_plots_show_the_figures_that_are_kept() -> None:
+    entries = json.loads(results.FILE.read_text())
+    assert results.PLOT.read_text() == results.plot(entries)
+    assert results.RATES.read_text() == rates.plot(entries)
+
+
+def test_the_plot_over_hosts_has_every_kind_of_request_at_every_number_of_hosts() -> None:
+    found = rates.lines(json.loads(results.FILE.read_text()))
+    assert set(found) == set(loads.KINDS)
+    assert {tuple(hosts for hosts, _ in points) for points in found.values()} == {(100, 1000, 10_000, 50_000)}
