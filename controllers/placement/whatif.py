@@ -160,16 +160,20 @@ def blocks(snapshot: Snapshot) -> list[Blocked]:
 
 
 def waiting(snapshot: Snapshot) -> list[Answer]:
-    """Instances that have no host, with what stands in their way now."""
-    return fit(snapshot, sorted((i for i in snapshot.cache.all("Instance") if _unplaced(i)), key=_urgency))
+    """Instances that have no host, or may not start on theirs, with what stands in their way now."""
+    return fit(snapshot, sorted((i for i in snapshot.cache.all("Instance") if _waits(i)), key=_urgency))
 
 
 # ---------------------------------------------------------------- inside
 
 
-def _unplaced(instance: Obj[Any, Any]) -> bool:
-    placed = instance.status.placement
-    return not instance.problem and not instance.deleting and (placed is None or not placed.host)
+def _waits(instance: Obj[Any, Any]) -> bool:
+    placed, scheduled = instance.status.placement, instance.condition("Scheduled") or {}
+    if instance.problem or instance.deleting:
+        return False
+    if instance.spec.run_strategy == "Halted" or scheduled.get("reason") == "NotStarted":
+        return False
+    return scheduled.get("status") == "False" or placed is None or not placed.host
 
 
 def _ask(snapshot: Snapshot, instance: Obj[Any, Any]) -> Ask | Answer:

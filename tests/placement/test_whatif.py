@@ -111,6 +111,25 @@ def test_what_blocks() -> None:
     assert "node-3 is in maintenance" in waits.why
 
 
+def test_one_that_may_not_start_where_it_was_waits_too() -> None:
+    stopped = instance("stopped", "node-1", cpus=8)
+    stopped["status"] |= {
+        "lastRun": {"startedAt": "2026-11-23T10:00:00Z", "endedAt": "2026-11-23T11:00:00Z", "reason": "GuestShutdown"},
+        "conditions": [{"type": "Scheduled", "status": "False", "reason": "NoHostFits"}],
+    }
+    stopped["spec"]["runStrategy"] = "RerunOnFailure"
+    snapshot = dump.build(cloud(stopped, instance("a", "node-1"), instance("b", "node-2")))
+    (waits,) = whatif.waiting(snapshot)
+    assert (waits.instance, waits.host) == ("team-a/stopped", "") and "needs 8 CPUs, 4 free" in waits.why
+
+
+def test_one_that_does_not_want_to_run_waits_for_nothing() -> None:
+    halted, manual = instance("halted", cpus=99), instance("manual", cpus=99)
+    halted["spec"]["runStrategy"], manual["spec"]["runStrategy"] = "Halted", "Manual"
+    manual["status"]["conditions"] = [{"type": "Scheduled", "status": "Unknown", "reason": "NotStarted"}]
+    assert whatif.waiting(dump.build(cloud(halted, manual))) == []
+
+
 def run(tmp_path: Path, *asked: str) -> tuple[int, str]:
     file = tmp_path / "dump.yaml"
     file.write_text(yaml.safe_dump({"kind": "List", "items": cloud(instance("a", "node-1"))}))
