@@ -6,10 +6,10 @@ whatever else goes wrong.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from controllers.engine.base import Obj, Refused
-from controllers.instances.work import Work
+from controllers.engine.base import Key, Obj, Refused
+from controllers.instances.work import InstanceObj, Work
 from controllers.logic import addresses, devices, identity
 from controllers.logic.uplinks import NoWire, wire
 from controllers.logic.visibility import visible
@@ -223,7 +223,7 @@ async def _claim(work: Work, nic: Nic, subnet: Subnet, asked: str | None, mine: 
     """One address of the subnet. None: the NIC asks for none there and the subnet gives none by itself."""
     assert nic.network is not None
     if asked:
-        if await _take(work, nic, asked):
+        if (asked in mine or _user(work, nic, asked) is None) and await _take(work, nic, asked):
             return asked
         raise Refused(
             "AddressTaken",
@@ -237,7 +237,8 @@ async def _claim(work: Work, nic: Nic, subnet: Subnet, asked: str | None, mine: 
     if not subnet.ranges:
         return None
     taken = {a.spec.address for a in work.cache.referrers(nic.network.key, "NetworkAddress")}
-    for tries, address in enumerate(addresses.free_addresses(subnet, taken, work.uuid)):
+    free = (a for a in addresses.free_addresses(subnet, taken, work.uuid) if _user(work, nic, a) is None)
+    for tries, address in enumerate(free):
         if tries >= TRIES:
             raise Refused(
                 "AddressesBusy", f"spec.networks[{nic.spec.name}]: others took {TRIES} addresses first.", after=1
@@ -286,18 +287,20 @@ async def _take(work: Work, nic: Nic, address: str) -> bool:
         return bool(holder["instance"]["uid"] == work.obj.uid and holder["instance"]["interface"] == nic.spec.name)
     reserved = holder.get("reserved") or {}
     mine = reserved.get("namespace") == work.obj.namespace and reserved.get("name", work.obj.name) == work.obj.name
-    return bool(mine and address in nic.spec.addresses and _unused(work, nic, address))
+    return bool(mine and address in nic.spec.addresses and _user(work, nic, address) is None)
 
 
-def _unused(work: Work, nic: Nic, address: str) -> bool:
-    """Whether no other instance uses the reserved address."""
+def _user(work: Work, nic: Nic, address: str) -> InstanceObj | None:
+    """Another instance that has it, with a claim or without: one that was just adopted gets its claim when that of the
+    object before it is gone."""
     assert nic.network is not None
-    return not any(
-        address in state.addresses
-        for other in work.cache.referrers(nic.network.key, "Instance")
-        if other.uid != work.obj.uid
-        for state in other.status.networks
-    )
+    for other in work.cache.indexed("address", address):
+        for state in other.status.networks if other.uid != work.obj.uid else ():
+            ref = state.network_ref
+            on = ref and Key("Network", state.network_namespace or other.namespace, ref.name)
+            if address in state.addresses and on == nic.network.key:
+                return cast(InstanceObj, other)
+    return None
 
 
 def _taker(work: Work, nic: Nic, address: str) -> str:
@@ -311,7 +314,8 @@ def _taker(work: Work, nic: Nic, address: str) -> str:
         whose, instance = claim.reserved.namespace, claim.reserved.name
         whom = f"Instance {whose}/{instance}" if instance else f"namespace {whose}"
         return f"NetworkAddress {name} reserves it for {whom}"
-    return f"NetworkAddress {name} holds it"
+    user = _user(work, nic, address)
+    return f"{user.key} has it" if user else f"NetworkAddress {name} holds it"
 
 
 async def give_back_unused(work: Work) -> None:

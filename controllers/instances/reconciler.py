@@ -24,6 +24,7 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
     indexes: Mapping[str, Callable[[Obj[Any, Any]], Iterable[str]]] = {
         "uuid": lambda obj: [identify.uuid_of(obj)],
         "host": _hosts,
+        "address": lambda obj: [a for n in obj.status.networks for a in n.addresses],
         "mac": lambda obj: [n.mac_address for n in obj.status.networks if n.mac_address],
     }
 

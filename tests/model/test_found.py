@@ -154,3 +154,25 @@ def test_d3_a_copy_of_the_definition_on_another_host_lets_go_too(world: World) -
     world.run_until(lambda: world.store.get("Volume", "v1", TEAM) is None, 120.0, "the volume goes")
     assert condition(world.instance("a"), "Ready")["reason"] == "VolumeNotFound"
     assert len(world.domains("a")) == 2, "where it starts is not decided yet"
+
+
+def test_an_address_that_an_instance_shows_is_given_to_no_other_though_nobody_claims_it(world: World) -> None:
+    """Found: one that was just adopted has no claim until that of the object before it is gone."""
+    world.make("a", declared(nics=1))
+    world.runs("a")
+    world.annotate("Instance", "a", "paused", "true")
+    world.rest()
+    address = world.instance("a")["status"]["primaryAddress"]
+    world.tear("NetworkAddress", f"lan.{address.replace('.', '-')}")
+    spec = declared(nics=1)
+    spec["networks"][0]["addresses"] = [address]
+    world.make("b", spec)
+    world.rest()
+    ready = condition(world.instance("b"), "Ready")
+    assert ready["reason"] == "AddressTaken" and "Instance team-a/a has it" in ready["message"]
+    world.annotate("Instance", "a", "paused", None)
+    world.rest()
+    assert (
+        world.store.get("NetworkAddress", f"lan.{address.replace('.', '-')}", TEAM)["spec"]["claim"]["instance"]["name"]
+        == "a"
+    )
