@@ -1,4 +1,4 @@
-"""What is around instances and volumes, once all is healed and at rest: counts of parents, storage, networks, addresses."""
+"""What is around instances and volumes once all is healed: counts of parents, storage, networks, addresses."""
 
 from collections.abc import Iterator
 

@@ -62,13 +62,12 @@ class Invariants:
             ("generations", self._generations()),
             ("conditions_agree", self._conditions_agree(healed=healed)),
             ("parents_agree", self._parents_agree() if healed else iter(())),
-            ("around_agrees", around(self.world) if healed else iter(())),
         ):
             self._require(name, found)
 
     def unsettled(self) -> list[str]:
         """What is not yet as declared although nothing is in its way, when all is healed."""
-        return list(self._unsettled())
+        return [*self._unsettled(), *around(self.world)]
 
     def nothing_left(self) -> None:
         """After everything was deleted."""
