@@ -28,7 +28,7 @@ def record(
     name: str, value: float, unit: str, *, reference: str = "", reference_value: float | None = None,
     goal: float | None = None, at_most: bool = False, limits: str = "",
 ) -> None:  # fmt: skip
-    """`goal`: at least this (at most, with `at_most`). `limits`: what limits it, told where the goal is not met.
+    """`goal`: at least this (at most, with `at_most`). `limits`: where the time goes, or what limits it.
     Idempotent."""
     kept = {entry["name"]: entry for entry in (json.loads(FILE.read_text()) if FILE.exists() else [])}
     met = None if goal is None else (value <= goal if at_most else value >= goal)
@@ -36,7 +36,7 @@ def record(
     kept[name] = {"name": name, "value": value, "unit": unit, "reference": beside, "goal": goal, "met": met}
     if at_most:
         kept[name]["atMost"] = True
-    if limits and not met:
+    if limits:
         kept[name]["limits"] = limits
     entries = [kept[key] for key in sorted(kept)]
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
@@ -58,7 +58,7 @@ def render(entries: list[Entry]) -> None:
         *rows,
     ]
     if limits:
-        text += ["", "What limits those that miss their goal:", "", *limits]
+        text += ["", "Where the time goes, and what limits:", "", *limits]
     PAGE.write_text(head + MARK + "\n" + "\n".join(text) + "\n")
     PLOT.write_text(plot(entries))
     RATES.write_text(rates.plot(entries))
