@@ -238,12 +238,32 @@ async def test_delete_them_all(story: Story, api: Bare) -> None:
     print(f"\ndeleted {len(names)}: {rate:.0f}/s against {reference:.0f}/s; {dict(found.writes)}, {dict(found.calls)}")
 
 
+async def test_what_volumes_and_addresses_cost(story: Story, api: Bare) -> None:
+    """Each instance makes one volume and is given one address."""
+    networks = [{"name": "lan", "networkRef": {"name": "lan"}}]
+    volumes = [{"name": "root", "type": "Managed", "managed": {"size": "1Gi"}}]
+    async with watching(api, INSTANCES) as seen:
+        found, took = await _burst(story, api, seen, "full", BLOCK, networks=networks, volumes=volumes)
+    name = f"create to Ready, {BLOCK} instances with a volume and an address"
+    for what, kind, goal in (
+        ("the instance", "Instance", 4), ("the volume", "Volume", 2), ("the address", "NetworkAddress", 1),
+    ):  # fmt: skip
+        count = round(found.written(kind) / BLOCK, 2)
+        record(f"{name}: writes of {what}", count, "writes", goal=goal, at_most=True)
+    most = max(found.written(kind) for kind in ("HostCluster", "HostPod", "Zone", "Region", "StoragePool", "Network"))
+    record(
+        f"{name}: writes of the parent that was summed up most", round(most / (took / 5.0 + 2), 2),
+        "in 5 s", goal=1.0, at_most=True,
+    )  # fmt: skip
+    print(f"\n{name}: {took:.1f} s, {dict(found.writes)}")
+
+
 async def _burst(
-    story: Story, api: Bare, seen: Watched, prefix: str, count: int, share: float = 1.0
+    story: Story, api: Bare, seen: Watched, prefix: str, count: int, share: float = 1.0, **spec: Any
 ) -> tuple[Reading, float]:
     """Create so many, wait until (that share of) all are Ready; what it cost and the seconds that it took."""
     before, begun, known = story.bench.read(), time.monotonic(), seen.ready
-    await create(api, [f"{prefix}-{n}" for n in range(count)])
+    await create(api, [f"{prefix}-{n}" for n in range(count)], **spec)
     await seen.until(lambda: seen.ready - known >= count * share, 900)
     took = time.monotonic() - begun
     return story.bench.read().since(before), took
