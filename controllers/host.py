@@ -313,6 +313,7 @@ class HostReconciler(Reconciler[HostSpec, HostStatus]):
         if view is not None and view.instances is not None:
             found = sort_out(view.instances, self._services.installations, self._cache)
             changes |= {"orphans": found.orphans, "orphan_count": found.orphan_count, "foreign": found.foreign}
+            changes |= {"orphan_cpus": found.orphan_cpus, "orphan_memory": found.orphan_memory}
         return obj.status.model_copy(update=changes)
 
     def _note_unreachable(self, turn: Turn[HostSpec, HostStatus], view: HostView, declaration: Declaration) -> None:

@@ -243,3 +243,5 @@ class HostStatus(StatusModel):
         ),
     ] = ()
     orphan_count: Annotated[int, between(0, 2**31), about("How many such machines there are.")] = 0
+    orphan_cpus: Annotated[int, between(0, 2**31), about("CPUs of those of them that run: they are not free.")] = 0
+    orphan_memory: Annotated[Quantity, about("Memory of those of them that run: it is not free.")] = 0

@@ -115,6 +115,8 @@ class Found:
 
     orphans: tuple[Orphan, ...]
     orphan_count: int
+    orphan_cpus: int
+    orphan_memory: int
     foreign: Foreign | None
 
 
@@ -123,10 +125,13 @@ def sort_out(instances: Mapping[str, InstanceFacts], installations: tuple[str, .
     foreign = [f for f in instances.values() if not is_ours(f, installations) and not f.unreadable]
     lost = [f for f in instances.values() if f.mark and is_ours(f, installations) and cache.by_uid(f.mark.uid) is None]
     running = [f for f in foreign if f.power in ACTIVE]
+    alive = [f for f in lost if f.power in ACTIVE]
     orphans = sorted((_orphan(f) for f in lost), key=lambda o: (o.namespace, o.name, o.uuid))
     return Found(
         orphans=tuple(orphans[:MAX_ORPHANS]),
         orphan_count=len(orphans),
+        orphan_cpus=sum(f.cpus for f in alive),
+        orphan_memory=sum(f.memory + f.overhead for f in alive),
         foreign=Foreign(
             instances=len(foreign),
             running=len(running),

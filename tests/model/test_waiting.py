@@ -54,6 +54,17 @@ def test_when_room_was_freed(world: World) -> None:
     placed_soon(world, "late")
 
 
+def test_when_an_orphan_that_took_the_room_was_removed(world: World) -> None:
+    """Found: a machine whose object is gone ran on, and its room was given away."""
+    most = full(world)
+    world.tear("Instance", "big-0")
+    world.rest()
+    world.make("late", most)
+    waits(world, "late")
+    world.remove_orphans()
+    placed_soon(world, "late")
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_when_room_was_freed_for_one_that_was_stopped(world: World, own: bool) -> None:
     """On the host where it was, or on another one."""
