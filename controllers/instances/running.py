@@ -10,6 +10,7 @@ from controllers.instances import placing, powering, starting, tending
 from controllers.instances.work import Work
 from controllers.logic import instance as logic
 from controllers.logic.attempts import avoided
+from controllers.logic.location import runs
 from controllers.logic.location import starting as is_starting
 from controllers.logic.runstrategy import STOPPING, Aim, active
 from drivers.base import ForceOff, Power, Reset, Shutdown
@@ -146,11 +147,14 @@ def _look(work: Work) -> None:
 
 
 def _situation(work: Work, prepared: bool, defined: bool) -> logic.Situation:
+    copies = work.tools.fleet.sightings(work.uuid).items() if placing.placed(work) else ()
     situation = logic.Situation(
         aim=work.aim,
         now=work.now,
         sequence=work.placement.sequence if placing.placed(work) else 0,
         placed=placing.placed(work),
+        elsewhere=next((host for host, facts in copies if host != work.host and runs(facts)), ""),
+        ran_twice=(work.turn.conditions.was("Ready") or {}).get("reason") == "RunsTwice",
         decided_first=work.tools.fleet.decided_first(work.uuid),
         runs=max(work.status.run_count, work.facts.mark.run_count if work.facts and work.facts.mark else 0),
         prepared=prepared,

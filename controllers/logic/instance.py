@@ -90,6 +90,10 @@ class Situation:
     """Of the persisted placement."""
     placed: bool = True
     """A placement was decided; without one, the preparation decides it."""
+    elsewhere: str = ""
+    """A host on which another copy is seen running."""
+    ran_twice: bool = False
+    """As its status says still: that one copy ended tells nothing of the other (W4)."""
     decided_first: bool = False
     """W3(a)."""
     clear: bool = False
@@ -123,7 +127,8 @@ def ended_here(facts: InstanceFacts | None, sequence: int) -> bool:
 
 def may_run(facts: InstanceFacts | None, s: Situation) -> bool:
     """W3: this process knows that no other copy can run. Of one that is not placed, whoever decides knows (W2, N3)."""
-    return not s.placed or s.decided_first or s.clear or ended_here(facts, s.sequence)
+    ended = ended_here(facts, s.sequence) and not s.ran_twice
+    return not s.placed or (not s.elsewhere and (s.decided_first or s.clear or ended))
 
 
 def plan(facts: InstanceFacts | None, s: Situation) -> Step:
@@ -204,6 +209,8 @@ def _stop(s: Situation, *, paused: bool = False) -> Step:
 
 
 def _not_yet(s: Situation, verb: str) -> Wait:
+    if s.elsewhere:
+        return Wait("LocationUnknown", f"it runs on {s.elsewhere}, and is {verb} once that is settled.", rounds=True)
     hosts = ", ".join(s.waiting_for) or "the hosts of its zone"
     return Wait(
         "LocationUnknown",
