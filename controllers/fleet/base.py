@@ -6,7 +6,7 @@ what was last seen of each instance on each host. It never acts on an instance. 
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -45,6 +45,8 @@ class HostView:
     instances: Mapping[str, InstanceFacts] | None = None
     """Of the last whole listing over the present connection, kept up to date by single observations; by UUID.
     None until the present connection was listed."""
+    pool_signs: Mapping[str, float] = field(default_factory=dict)
+    """UUID of a pool → when (monotonic) the host last said that it changed there."""
 
 
 @dataclass(frozen=True, slots=True)

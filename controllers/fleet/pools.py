@@ -75,7 +75,9 @@ class PoolLinks:
         moves = entry.definition != wanted
         if moves and entry.reach.state == "Ready" and in_use():
             wanted, moves = entry.definition, False
-        if act and (moves or time.monotonic() - entry.looked > self._due(entry)):
+        # libvirt stops a pool that it could not list, and says so; then whatever needs it there waits for us.
+        told = entry.reach.state == "Ready" and view.pool_signs.get(wanted.uuid, 0.0) > entry.since
+        if act and (moves or told or time.monotonic() - entry.looked > self._due(entry)):
             self._start(key, entry, wanted, host)
         return entry.reach
 

@@ -364,6 +364,8 @@ class HostSession:
             sign = self._seat.book.event(self.host, event.uuid, now)
             (self._looks.put if sign else self._looks.put_off)(event.uuid, now)
         elif event.kind is EventKind.POOL:
+            signs = {**self._view.pool_signs, event.uuid: time.monotonic()}
+            self._view = replace(self._view, pool_signs=signs)
             self._seat.pool_changed(event.uuid)
         self._wake.set()
 

@@ -9,7 +9,7 @@ import uuid as uuids
 from collections.abc import Sequence
 from dataclasses import replace
 
-from drivers.base import Power, Why
+from drivers.base import EventKind, Power, Why
 from drivers.errors import DriverError, Unreachable
 from drivers.marks import DiskMark, InstanceMark, encode
 from drivers.simulated import disks, domains
@@ -232,6 +232,17 @@ class Faults:
         """The storage behind a pool (by default its UUID) stops answering, or answers again."""
         with self._state.write("administrator") as tx:
             tx.run("UPDATE stores SET down = ? WHERE address = ?", down, address)
+
+    def drop_pool(self, host: str, pool: str) -> None:
+        """The host disconnects the pool by itself, and says so."""
+        with self._state.write("administrator") as tx:
+            tx.run("DELETE FROM connected WHERE host = ? AND pool = ?", host, pool)
+            tx.change(EventKind.POOL, host, pool, "disconnected")
+
+    def connected(self, host: str) -> set[str]:
+        """UUIDs of the pools that the host has connected."""
+        with self._state.read() as tx:
+            return {row[0] for row in tx.rows("SELECT pool FROM connected WHERE host = ?", host)}
 
     def claim(self, address: str, pool: str) -> None:
         """Another pool's UUID stands in the claim of the storage (H3)."""

@@ -40,6 +40,17 @@ async def test_a_pool_is_connected_on_every_host_in_scope_and_again_on_one_that_
         await until(connected, 30.0, what="both hosts again")
 
 
+async def test_a_pool_that_a_host_dropped_is_connected_there_again_at_once(world: World) -> None:
+    async with world.operator(pool_interval=600.0):
+        await world.parents()
+        await world.host("node-1")
+        await world.pool("disk-1")
+        await world.ready("StoragePool", "disk-1", "Connected")
+        uuid = (await world.status("StoragePool", "disk-1"))["uuid"]
+        world.faults.drop_pool("node-1", uuid)
+        await until(lambda: uuid in world.faults.connected("node-1"), 10.0, what="connected again")
+
+
 async def test_a_pool_that_one_host_does_not_reach_is_ready_and_degraded(world: World) -> None:
     async with world.operator():
         await world.parents()

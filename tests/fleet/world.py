@@ -72,15 +72,14 @@ class World:
 
     @asynccontextmanager
     async def operator(self, **settings: Any) -> AsyncIterator[Operator]:
-        """The infrastructure kinds at work until the block ends. `settings` are the engine's and `listing_interval`."""
+        """The infrastructure kinds at work until the block ends. `settings` are the engine's and the intervals."""
         made: list[LiveFleet] = []
         placed = Placed()
-        interval = settings.pop("listing_interval", 0.3)
+        intervals = {"listing_interval": settings.pop("listing_interval", 0.3)}
+        intervals["pool_interval"] = settings.pop("pool_interval", 2.0)
 
         def fleet(services: Services) -> list[LiveFleet]:
-            made.append(
-                LiveFleet(services, simulated_state=str(self.state), listing_interval=interval, pool_interval=2.0)
-            )
+            made.append(LiveFleet(services, simulated_state=str(self.state), **intervals))
             return made
 
         def kinds(services: Services) -> list[Reconciler[Any, Any]]:
