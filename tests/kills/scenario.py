@@ -11,15 +11,15 @@ from controllers.logic.identity import mac_address, managed_volume_uuid, object_
 from drivers.base import Power
 from drivers.simulated.disks import Disk
 from drivers.simulated.domains import Domain
-from tests.kills.world import FIRST_VLAN, Obj, World
+from tests.kills.world import Obj, Place
 
 GUEST_WROTE = "what the guest wrote"
 
 
 class Tenant:
-    """`number` gives the namespace and the VLAN."""
+    """`number` gives the namespace and the wire."""
 
-    def __init__(self, world: World, number: int, *, deadline: float) -> None:
+    def __init__(self, world: Place, number: int, *, deadline: float) -> None:
         self.world, self.number, self.deadline = world, number, deadline
         self.namespace = f"kill-{number}"
         self.step = "not begun"
@@ -43,50 +43,42 @@ class Tenant:
     # ------------------------------------------------------------ steps
 
     async def create(self) -> None:
-        self.step = "create"
+        self.step, terms = "create", self.world.terms
         await self.world.api.namespace(self.namespace)
         source = {"type": "HTTP", "http": self.world.image()}
         await self._make("Template", "tiny", {"format": "QCOW2", "source": source})
         ranges = [{"start": "10.91.0.50", "end": "10.91.0.250"}]
         subnets = [{"cidr": "10.91.0.0/24", "gateway": "10.91.0.1", "ranges": ranges}]
-        physical = {"network": "lan", "vlan": FIRST_VLAN + self.number}
-        network = {
-            "zoneRef": {"name": "zone-1"},
-            "type": "Physical",
-            "physical": physical,
-            "ipam": {"subnets": subnets},
-        }
-        await self._make("Network", "lan", network)
+        network = {"zoneRef": {"name": terms.zone}, "type": "Physical", "physical": self.world.physical(self.number)}
+        await self._make("Network", "lan", {**network, "ipam": {"subnets": subnets}})
         await self._volume("data")
-        root = {"templateRef": {"name": "tiny"}, "size": "1Gi"}
         made = await self._make("Instance", "web", {
-            "zoneRef": {"name": "zone-1"}, "resources": {"cpus": 1, "memory": "512Mi"},
-            "volumes": [{"name": "root", "bootOrder": 1, "type": "Managed", "managed": root}, _attached("data")],
-            "networks": [_nic("lan")], "cloudInit": {"hostname": "web"},
+            "zoneRef": {"name": terms.zone}, "resources": {"cpus": 1, "memory": terms.memory},
+            "volumes": [_root(terms.size), _attached("data")], "networks": [_nic("lan")],
+            "cloudInit": {"hostname": "web"}, **terms.spec,
         })  # fmt: skip
         self.uuid = object_uuid(None, made["metadata"]["uid"])
         await self._runs(disks={"root", "data"}, nics={"lan"}, cpus=1, runs=1)
 
     async def change(self) -> None:
-        """Hot: a volume and a NIC come, a volume goes, one grows."""
-        self.step = "change"
+        """Hot: a volume and a NIC come, a volume goes where guests let go of one, one grows."""
+        self.step, terms = "change", self.world.terms
         await self._volume("extra")
-        root = {
-            "name": "root",
-            "bootOrder": 1,
-            "type": "Managed",
-            "managed": {"templateRef": {"name": "tiny"}, "size": "2Gi"},
-        }
-        await self._patch(volumes=[root, _attached("extra")], networks=[_nic("lan"), _nic("second")])
-        await self._runs(disks={"root", "extra"}, nics={"lan", "second"}, cpus=1, runs=1)
-        await self._until(lambda: self._disk("web-root").size == 2 << 30, "root has grown to 2Gi")
+        kept = [] if terms.unplugs else ["data"]
+        volumes = [_root(terms.grown), *map(_attached, kept), _attached("extra")]
+        await self._patch(volumes=volumes, networks=[_nic("lan"), _nic("second")])
+        await self._runs(disks={"root", "extra", *kept}, nics={"lan", "second"}, cpus=1, runs=1)
+        await self._until(lambda: self._disk("web-root").size == terms.grown_bytes, f"root has grown to {terms.grown}")
 
     async def restart(self) -> None:
-        """With another size, and without the second NIC."""
-        self.step = "restart"
+        """With another size, without the second NIC and what did not let go."""
+        self.step, terms = "restart", self.world.terms
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         power = {"action": "Restart", "requestedAt": moment}
-        await self._patch(resources={"cpus": 2, "memory": "1Gi"}, power=power, networks=[_nic("lan")])
+        await self._patch(
+            resources={"cpus": 2, "memory": terms.more_memory}, power=power, networks=[_nic("lan")],
+            volumes=[_root(terms.grown), _attached("extra")],
+        )  # fmt: skip
         await self._runs(disks={"root", "extra"}, nics={"lan"}, cpus=2, runs=2)
 
     async def delete(self) -> None:
@@ -114,14 +106,14 @@ class Tenant:
                     self.addresses.setdefault(nic, set()).add(spec["address"])
         for disk in self.world.volumes_disks(self.namespace):
             if disk.present and '"ready"' in disk.mark:
-                self.world.faults.write_data(disk.address, disk.disk, GUEST_WROTE)
+                self.world.write(disk, GUEST_WROTE)
                 self.written.add(disk.disk)
 
     def nothing_left(self) -> None:
         domains, disks = self.world.domains(self.namespace), self.world.disks(self.namespace)
         assert not domains and not disks, f"left: {[d.title for d in domains]} {[(d.disk, d.mark) for d in disks]}"
         names = [f"{uuid}-1.{end}" for uuid in self._volume_uuids() for end in ("seed", "nvram")]
-        left = [name for name in names if self.world.faults.companion(self.world.pool, name) is not None]
+        left = [name for name in names if self.world.companion(name)]
         assert not left, f"left beside the disks: {left}"
 
     async def _runs(self, *, disks: set[str], nics: set[str], cpus: int, runs: int) -> None:
@@ -205,7 +197,8 @@ class Tenant:
         return await self.world.api.create(kind, name, spec, namespace=self.namespace)
 
     async def _volume(self, name: str) -> None:
-        spec = {"zoneRef": {"name": "zone-1"}, "size": "1Gi", "storagePoolRef": {"name": "pool-1"}}
+        terms = self.world.terms
+        spec = {"zoneRef": {"name": terms.zone}, "size": terms.size, "storagePoolRef": {"name": terms.pool}}
         await self._make("Volume", name, spec)
 
     async def _patch(self, **spec: Any) -> None:
@@ -228,6 +221,11 @@ class Tenant:
             lines.append(f"{kind} {name}{' (going)' if obj['metadata'].get('deletionTimestamp') else ''}: {said}")
         lines += [f"domain {d.title} on {d.host} {d.power} {d.why}" for d in self.world.domains(self.namespace)]
         return "\n  ".join(["", *lines])
+
+
+def _root(size: str) -> Obj:
+    managed = {"templateRef": {"name": "tiny"}, "size": size}
+    return {"name": "root", "bootOrder": 1, "type": "Managed", "managed": managed}
 
 
 def _attached(volume: str) -> Obj:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.killing import kill_at
+from tests.kills.killing import kill_at_every
 from tests.kills.operators import ProcessOperator, settings
 from tests.kills.recording import Recorded, sample
 from tests.kills.world import World
@@ -20,12 +20,9 @@ async def test_killed_by_sigkill_the_declared_state_comes_and_nothing_is_left(
     points = sample(recorded, SAMPLE)
     config = settings(world.api.kubeconfig, world.state)
     numbers = itertools.count(1)
-    report = await kill_at(
+    await kill_at_every(
         world,
         lambda plan: ProcessOperator(config, tmp_path / f"operator-{next(numbers)}", plan),
         points,
         deadline=120.0,
     )
-    print(report)
-    assert not report.failures, "\n".join(report.failures)
-    assert report.killed, "no point was reached"

@@ -1,10 +1,14 @@
-"""A simulated cloud for many tenants at once, and what is in the API of it, read for all of them together."""
+"""A cloud for many tenants at once, and what is in the API of it, read for all of them together.
+
+`Place` is what a tenant wants of its cloud: the simulated one is here, that of real hosts in tests/soak/kvm_world.py.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from controllers.engine.base import ApiError
 from drivers.simulated.disks import Disk, read_mark
@@ -82,8 +86,58 @@ class Mirror:
             await asyncio.sleep(max(0.15, 2 * (time.monotonic() - begun)))
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What is declared otherwise in one cloud than in another."""
+
+    zone: str = "zone-1"
+    pool: str = "pool-1"
+    size: str = "1Gi"
+    """Of each disk."""
+    grown: str = "2Gi"
+    grown_bytes: int = 2 << 30
+    memory: str = "512Mi"
+    more_memory: str = "1Gi"
+    unplugs: bool = True
+    """Whether guests let go of a disk while they run."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """What else the Instance's spec has."""
+
+
+class Place(Protocol):
+    """The cloud of a tenant. What is on its hosts and storage is not read through the operator."""
+
+    api: Cluster
+    mirror: Mirror
+    terms: Terms
+
+    async def begin(self) -> None: ...
+
+    async def settled(self) -> None: ...
+
+    async def end(self) -> None: ...
+
+    def image(self) -> Obj: ...
+
+    def physical(self, number: int) -> Obj: ...
+
+    def domains(self, namespace: str) -> list[Domain]: ...
+
+    def disks(self, namespace: str) -> list[Disk]: ...
+
+    def volumes_disks(self, namespace: str) -> list[Disk]: ...
+
+    def write(self, disk: Disk, content: str) -> None: ...
+
+    def companion(self, name: str) -> bool: ...
+
+    async def found_wrong(self) -> list[str]: ...
+
+
 class World:
     """`begin` before the first operator starts."""
+
+    terms = Terms()
 
     def __init__(self, api: Cluster, state: Path) -> None:
         self.api, self.state = api, state
@@ -130,10 +184,20 @@ class World:
         self.images.close()
         self.faults.close()
 
+    async def found_wrong(self) -> list[str]:
+        """Whatever ran or was written twice, and what we made and do not know."""
+        pool_and_store = [("StoragePool", "pool-1"), ("ImageStore", "images-1")]
+        looked = [("Host", host) for host in HOSTS] + pool_and_store
+        return [*self.faults.violations(), *await orphans(self.api, looked)]
+
     def image(self) -> Obj:
         """source.http of a small image."""
         source = self.images.put(qcow2())
         return {"url": source.url, "checksum": source.checksum}
+
+    def physical(self, number: int) -> Obj:
+        """spec.physical of a tenant's Network."""
+        return {"network": "lan", "vlan": FIRST_VLAN + number}
 
     def domains(self, namespace: str) -> list[Domain]:
         """What the tenant really has on the hosts."""
@@ -141,13 +205,31 @@ class World:
 
     def disks(self, namespace: str) -> list[Disk]:
         """And on pool and store, half made ones and cached images too."""
-        return [d for place in (self.pool, self.store) for d in self.faults.disks(place) if _owner(d) == namespace]
+        return [d for place in (self.pool, self.store) for d in self.faults.disks(place) if owner(d) == namespace]
 
     def volumes_disks(self, namespace: str) -> list[Disk]:
         """Those of Volumes on the pool."""
         return [d for d in self.disks(namespace) if d.address == self.pool and '"Template"' not in d.mark]
 
+    def write(self, disk: Disk, content: str) -> None:
+        """As the guest does, on its disk."""
+        self.faults.write_data(disk.address, disk.disk, content)
 
-def _owner(disk: Disk) -> str:
+    def companion(self, name: str) -> bool:
+        """Whether the file is beside a disk of the pool."""
+        return self.faults.companion(self.pool, name) is not None
+
+
+async def orphans(api: Cluster, looked: Sequence[tuple[str, str]]) -> list[str]:
+    """What these (kind, name) say they have and nobody knows."""
+    found = []
+    for kind, name in looked:
+        seen = ((await api.get(kind, name)) or {})["status"].get("orphans", [])
+        found += [f"{kind} {name} has an orphan: {orphan}" for orphan in seen]
+    return found
+
+
+def owner(disk: Disk) -> str:
+    """Its tenant, "" if nobody can tell."""
     mark, _ = read_mark(disk.mark)
     return mark.namespace if mark else ""

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from lab import install
 from lab.controlplane import ControlPlane
 from lab.kubectl import Kubectl
-from lab.machines import Machines, render
-from lab.operator import CHECKOUT
+from lab.machines import Machines
 from tests.engine.harness import Cluster
 from tests.soak.budget import pytest_runtest_setup
+from tests.soak.kvm_world import KvmWorld
 
 __all__ = ["pytest_runtest_setup"]
 
@@ -36,11 +37,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-async def api(plane: ControlPlane, machines: Machines, kubectl_program: Kubectl) -> AsyncIterator[Cluster]:
-    """The examples' hosts and storage, without their tenants."""
-    folder = render(CHECKOUT / "examples", plane.layout.state / "examples", machines.plan, machines.template_checksum)
-    for path in sorted(folder.glob("0[0-7]-*.yaml")):
-        kubectl_program.run("apply", "-f", str(path))
+def new_hosts(plane: ControlPlane, libvirt_hosts: Machines, kubectl_program: Kubectl, quiet: None) -> Machines:
+    """Hosts and storage anew, which no cloud has claimed, and the Secret of the client's certificate; no operator."""
+    libvirt_hosts.down()
+    libvirt_hosts.up()
+    install.client_certificate(kubectl_program, libvirt_hosts.pki_dir)
+    return libvirt_hosts
+
+
+@pytest.fixture
+async def kvm(plane: ControlPlane, new_hosts: Machines) -> AsyncIterator[KvmWorld]:
     api = Cluster(plane.kubeconfig)
-    yield api
+    await api.free_lease()
+    world = KvmWorld(api, new_hosts)
+    await world.begin()
+    yield world
+    await world.end()
     await api.close()

@@ -1,59 +1,66 @@
-"""On real hosts: the operator's process is killed with SIGKILL around the calls that make, start, change and end a
-guest, and started once again. The machines have blank disks and boot nothing, so that sixteen fit.
+"""On real hosts: the operator's process is killed with SIGKILL around the calls that make, change, start anew and end a
+guest with two disks and a NIC, and started once again: every kind of call of a driver, by a seeded sample of what a
+recording run counted. See tests/kills/test_killed_at_every_point.py.
 """
 
-import asyncio
 import itertools
-from dataclasses import replace
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.controlplane import ControlPlane
 from lab.machines import Machines
-from tests.engine.harness import Cluster
-from tests.kills.killing import all_there
+from tests.kills.killing import kill_at_every
 from tests.kills.operators import ProcessOperator, settings
+from tests.kills.recording import Recorded, named_points, record, seed, verb_of, verbs_of_drivers
 from tests.kills.seam import Point
-from tests.kills.world import Mirror
-from tests.soak.kvm_guests import Guest
+from tests.kills.test_killed_at_every_point import ELSEWHERE
+from tests.soak.kvm_world import KvmWorld
 
-CALLS = (
-    "create_disk web-root", "Define web", "StartPaused web", "Resume web", "WriteMark web", "AttachDisk web",
-    "Destroy web", "delete_disk web-root",
-)  # fmt: skip
-POINTS = tuple(Point(call, 1, done) for call in CALLS for done in (False, True))
-pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900), pytest.mark.takes(60)]
+MORE = 4
+"""Points beside one for each verb."""
+pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900)]
 
 
-async def test_killed_around_the_calls_of_a_real_guest_it_runs_once_and_goes_whole(
-    api: Cluster, plane: ControlPlane, machines: Machines, quiet: None, tmp_path: Path
+@pytest.fixture(scope="module")
+def kept() -> list[Recorded]:
+    return []
+
+
+@pytest.fixture
+def recorded(kept: list[Recorded], plane: ControlPlane, new_hosts: Machines) -> Recorded:
+    """What may be killed, recorded once."""
+    if not kept:
+        kept.append(record(plane.kubeconfig, lambda api, _: KvmWorld(api, new_hosts)))
+    return kept[0]
+
+
+def points_of(recorded: Recorded) -> tuple[Point, ...]:
+    """One of each verb of drivers and some more, by STRATIFORM_SEED (printed), or those that STRATIFORM_KILL_AT names."""
+    if named := named_points():
+        return named
+    number = seed()
+    print(f"STRATIFORM_SEED={number}")
+    chance = random.Random(number)
+    by_verb = [[p for p in recorded.points if verb_of(p) == verb] for verb in sorted(recorded.verbs)]
+    chosen = {chance.choice(points) for points in by_verb}
+    return (*sorted(chosen), *chance.sample([p for p in recorded.points if p not in chosen], MORE))
+
+
+@pytest.mark.takes(30)
+def test_every_verb_of_drivers_is_recorded_and_has_a_point_or_is_needed_elsewhere(recorded: Recorded) -> None:
+    assert verbs_of_drivers() - recorded.verbs == set(ELSEWHERE) - {"ForceOff"}  # Which these guests ask for.
+    assert {verb_of(point) for point in points_of(recorded)} - {""} == recorded.verbs
+
+
+@pytest.mark.takes(120)
+async def test_killed_around_the_calls_of_a_real_guest_the_declared_state_comes_and_nothing_is_left(
+    recorded: Recorded, kvm: KvmWorld, plane: ControlPlane, tmp_path: Path
 ) -> None:
-    config = replace(settings(plane.operator_kubeconfig, tmp_path / "none.db"), listing_interval=2.0)
-    folders = (tmp_path / f"operator-{number}" for number in itertools.count(1))
-    mirror = Mirror(api)
-    guests = [Guest(api, mirror, machines, number) for number in range(len(POINTS))]
-    plan = {guest.namespace: point for guest, point in zip(guests, POINTS, strict=True)}
-    first = ProcessOperator(config, next(folders), plan)
-    await asyncio.to_thread(first.start)
-    for host in machines.hosts:
-        await api.until_condition("Host", host.name, "Ready", "True", deadline=90.0)
-    await api.until_condition("StoragePool", "nfs-1", "Ready", "True", deadline=90.0)
-    runs = {guest.namespace: asyncio.create_task(guest.run()) for guest in guests}
-    await all_there(first, runs, quiet=90.0)
-    await asyncio.to_thread(first.kill)
-    held = first.held
-    await api.free_lease()
-    second = ProcessOperator(config, next(folders))
-    await asyncio.to_thread(second.start)
-    try:
-        await asyncio.wait(runs.values())
-    finally:
-        await asyncio.to_thread(second.stop)
-        await mirror.close()
-    failures = [f"{plan[name]}: {error}" for name, run in runs.items() if (error := run.exception()) is not None]
-    print(f"{len(held)} of {len(POINTS)} points killed, {len(failures)} failed")
-    assert not failures, "\n".join(failures)
-    # A call that failed on a busy machine and was made again is another point than the one that was meant.
-    missed = [str(plan[name]) for name in set(plan) - held]
-    assert len(missed) <= len(POINTS) // 8, missed
+    config = settings(plane.operator_kubeconfig, tmp_path / "none.db")
+    folders: Iterator[Path] = (tmp_path / f"operator-{number}" for number in itertools.count(1))
+    points = points_of(recorded)
+    kvm.revive()
+    await kill_at_every(kvm, lambda plan: ProcessOperator(config, next(folders), plan), points, deadline=240.0)

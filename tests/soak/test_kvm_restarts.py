@@ -13,12 +13,11 @@ from drivers import registry
 from drivers.base import Connection, EndPoint
 from drivers.errors import Unreachable
 from drivers.recording import Call, RecordingEndPoint
-from lab.controlplane import ControlPlane
 from lab.machines import Machines
-from tests.engine.harness import Cluster, running
+from tests.engine.harness import running
 from tests.kills.operators import settings
-from tests.kills.world import Mirror
-from tests.soak.kvm_guests import Guest
+from tests.kills.scenario import Tenant
+from tests.soak.kvm_world import KvmWorld
 
 CALLS = ("create_disk", "Define", "StartPaused", "Resume", "AttachDisk", "Destroy", "delete_disk")
 pytestmark = [pytest.mark.cloud, pytest.mark.timeout(900), pytest.mark.takes(60)]
@@ -50,19 +49,13 @@ class Restarts:
 
 @pytest.mark.parametrize("done", [False, True], ids=["before it is done", "before its answer"])
 async def test_libvirtd_restarted_in_the_middle_of_each_call_changes_nothing_of_the_end(
-    api: Cluster, plane: ControlPlane, machines: Machines, quiet: None, tmp_path: Path, done: bool
+    kvm: KvmWorld, tmp_path: Path, done: bool
 ) -> None:
-    restarts = Restarts(machines, done=done)
-    config = replace(settings(plane.kubeconfig, tmp_path / "none.db"), listing_interval=2.0)
+    restarts = Restarts(kvm.machines, done=done)
+    config = replace(settings(kvm.api.kubeconfig, tmp_path / "none.db"), listing_interval=2.0)
     wiring = Wiring(config, open_endpoint=restarts.open)
-    await api.free_lease()
-    async with running(api, wiring.reconcilers, components=wiring.components, settings=config):
-        for host in machines.hosts:
-            await api.until_condition("Host", host.name, "Ready", "True", deadline=90.0)
-        await api.until_condition("StoragePool", "nfs-1", "Ready", "True", deadline=90.0)
-        mirror = Mirror(api)
-        try:
-            await asyncio.wait_for(Guest(api, mirror, machines, 100 + done).run(), 600.0)
-        finally:
-            await mirror.close()
+    async with running(kvm.api, wiring.reconcilers, components=wiring.components, settings=config):
+        await kvm.settled()
+        await asyncio.wait_for(Tenant(kvm, 0, deadline=240.0).run(), 600.0)
+    assert not await kvm.found_wrong()
     assert not restarts.left, f"never called: {restarts.left}"
