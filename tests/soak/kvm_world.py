@@ -105,6 +105,10 @@ class KvmWorld:
         """Whatever is on hosts and storage: every tenant has ended."""
         return await asyncio.to_thread(self._left)
 
+    def host(self, name: str) -> Host:
+        """The machine of that Host."""
+        return next(host for host in self.machines.hosts if _name(host) == name)
+
     def image(self) -> Obj:
         source = self.images.put(qcow2())
         return {"url": source.url, "checksum": source.checksum}

@@ -13,7 +13,6 @@ from drivers import registry
 from drivers.base import Connection, EndPoint
 from drivers.errors import Unreachable
 from drivers.recording import Call, RecordingEndPoint
-from lab.machines import Machines
 from tests.engine.harness import running
 from tests.kills.operators import settings
 from tests.kills.scenario import Tenant
@@ -27,8 +26,8 @@ class Restarts:
     """libvirtd's restart at the first of each of the calls: `done` False before it, True after it and in its answer's
     stead."""
 
-    def __init__(self, machines: Machines, *, done: bool) -> None:
-        self._machines, self._done = machines, done
+    def __init__(self, world: KvmWorld, *, done: bool) -> None:
+        self._world, self._done = world, done
         self.left = set(CALLS)
         self._lock = threading.Lock()
 
@@ -39,10 +38,10 @@ class Restarts:
         with self._lock:
             if call.name not in self.left or call.done != self._done:
                 return
-            self.left.remove(call.name)
-            host = self._machines.host(call.host)
+            host = self._world.host(call.host)
             host.kill_libvirtd()
             host.start_libvirtd()
+            self.left.remove(call.name)
         if self._done:
             raise Unreachable(f"libvirtd of {call.host} died before it answered")
 
@@ -51,7 +50,7 @@ class Restarts:
 async def test_libvirtd_restarted_in_the_middle_of_each_call_changes_nothing_of_the_end(
     kvm: KvmWorld, tmp_path: Path, done: bool
 ) -> None:
-    restarts = Restarts(kvm.machines, done=done)
+    restarts = Restarts(kvm, done=done)
     config = replace(settings(kvm.api.kubeconfig, tmp_path / "none.db"), listing_interval=2.0)
     wiring = Wiring(config, open_endpoint=restarts.open)
     async with running(kvm.api, wiring.reconcilers, components=wiring.components, settings=config):
