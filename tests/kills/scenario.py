@@ -46,7 +46,7 @@ class Tenant:
         self.step, terms = "create", self.world.terms
         await self.world.api.namespace(self.namespace)
         source = {"type": "HTTP", "http": self.world.image()}
-        await self._make("Template", "tiny", {"format": "QCOW2", "source": source})
+        await self._make("Template", "tiny", {"format": "QCOW2", "source": source, "zones": [terms.zone]})
         ranges = [{"start": "10.91.0.50", "end": "10.91.0.250"}]
         subnets = [{"cidr": "10.91.0.0/24", "gateway": "10.91.0.1", "ranges": ranges}]
         network = {"zoneRef": {"name": terms.zone}, "type": "Physical", "physical": self.world.physical(self.number)}
