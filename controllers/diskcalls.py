@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from controllers.engine.base import Obj, Refused, Services
-from controllers.fleet.base import Fleet
+from controllers.fleet.base import Fleet, Link
 from controllers.logic.pool import pool_definition
 from drivers.base import DiskFacts, PoolDefinition
 from drivers.marks import DiskMark
@@ -18,6 +18,8 @@ PoolObj = Obj[Any, Any]
 """A StoragePool or an ImageStore."""
 POOL_AGAIN = 10.0
 """Seconds until a pool that no host reaches is asked for again."""
+SOON = 1.0
+"""And while a host that reaches it is being connected, as all are after the operator's start."""
 
 
 class DiskCalls:
@@ -36,7 +38,13 @@ class DiskCalls:
                 return str(host)
         ready = pool.condition("Ready") or {}
         why = f": {ready.get('message')}" if ready.get("status") == "False" and ready.get("message") else "."
-        raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=POOL_AGAIN)
+        raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=self.patience(pool))
+
+    def patience(self, pool: PoolObj) -> float:
+        """Seconds until asking again for a pool that no host reaches can help."""
+        views = [self._fleet.view(h.name) for h in pool.status.hosts if h.state == "Ready"]
+        coming = any(v is None or (v.link in (Link.CONNECTING, Link.UP) and v.instances is None) for v in views)
+        return SOON if coming else POOL_AGAIN
 
     def reachable(self, pool: PoolObj, beside: PoolObj | None = None) -> bool:
         """Whether `host_for` would find one; `beside`: that reaches that pool or store too."""

@@ -78,7 +78,11 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
             return Again(PROGRESS_EVERY)
         leaving = any(store.deleting for store in self._services.cache.all("ImageStore"))
         waiting = not stores or leaving or "Pending" in states
-        return Again(RETRY_AFTER if waiting else LOOK_FOR_STORES)
+        pending = [("ImageStore", s.image_store) for s in stores if s.state == "Pending"]
+        pending += [("StoragePool", p.pool) for p in pools if p.state == "Pending"]
+        places = [place for kind, name in pending if (place := self._services.cache.get(kind, "", name)) is not None]
+        soon = min(map(self._disks.patience, places), default=RETRY_AFTER)
+        return Again(min(soon, RETRY_AFTER) if waiting else LOOK_FOR_STORES)
 
     # ------------------------------------------------------------ on image stores
 

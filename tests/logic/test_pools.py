@@ -1,5 +1,14 @@
 """Where a pool lies, which disks on it are nobody's, and what its hosts say of it in one sentence."""
 
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from controllers.diskcalls import POOL_AGAIN, SOON, DiskCalls
+from controllers.engine.base import Refused
+from controllers.fleet.base import HostView, Link
 from controllers.logic.pool import address, source_of
 from controllers.logic.reach import Reach, judge, needed_bases
 from drivers.base import DiskFacts, SimulatedSource
@@ -34,6 +43,18 @@ def test_h3_two_simulated_pools_of_one_address_are_one() -> None:
     pool = cloud.add("StoragePool", "one", {"scope": scope, "type": "Simulated", "simulated": simulated})
     assert source_of(pool.spec) == SimulatedSource(capacity=2**30, address="array-1")
     assert address(pool) == "simulated://array-1"
+
+
+@pytest.mark.parametrize(("link", "soon"), [(Link.CONNECTING, True), (Link.UP, True), (Link.DOWN, False)])
+def test_a_pool_whose_hosts_are_being_connected_is_asked_for_again_soon(link: Link, soon: bool) -> None:
+    spec = {"scope": {"type": "Zone", "zoneRef": {"name": "z"}}, "type": "Simulated", "simulated": {"capacity": "1Gi"}}
+    pool = Cloud().add("StoragePool", "one", spec, status={"hosts": [{"name": "node-1", "state": "Ready"}]})
+    view = HostView(host="node-1", link=link, since=datetime.now(UTC), last_contact=None, facts=None)
+    fleet: Any = SimpleNamespace(view=lambda host: view)
+    services: Any = None
+    with pytest.raises(Refused) as refused:
+        DiskCalls(services, fleet).host_for(pool)
+    assert (refused.value.reason, refused.value.after) == ("PoolNotReachable", SOON if soon else POOL_AGAIN)
 
 
 def test_a_sentence_ends_with_one_full_stop_and_says_its_advice_once() -> None:
