@@ -20,8 +20,8 @@ from tests.soak.kvm_world import KvmWorld
 __all__ = ["pytest_runtest_setup"]
 
 ORDER = (
-    "test_kvm_kills", "test_kvm_restarts", "test_driver_weather", "test_api_faults", "test_every_point",
-    "test_random_kills", "test_model_long",
+    "test_kvm_kills", "test_kvm_restarts", "test_driver_weather", "test_api_faults", "test_random_kills",
+    "test_every_point", "test_model_long",
 )  # fmt: skip
 HERE = Path(__file__).parent
 

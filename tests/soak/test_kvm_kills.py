@@ -55,7 +55,7 @@ def test_every_verb_of_drivers_is_recorded_and_has_a_point_or_is_needed_elsewher
     assert {verb_of(point) for point in points_of(recorded)} - {""} == recorded.verbs
 
 
-@pytest.mark.takes(120)
+@pytest.mark.takes(150)
 async def test_killed_around_the_calls_of_a_real_guest_the_declared_state_comes_and_nothing_is_left(
     recorded: Recorded, kvm: KvmWorld, plane: ControlPlane, tmp_path: Path
 ) -> None:
