@@ -52,4 +52,6 @@ async def test_killed_between_calls_the_declared_state_comes_and_nothing_is_left
 ) -> None:
     points = sample(recorded, SAMPLE)
     config = settings(world.api.kubeconfig, world.state)
-    await kill_at_every(world, lambda plan: ThreadOperator(config, plan), points, deadline=120.0)
+    await kill_at_every(
+        world, lambda plan: ThreadOperator(config, plan), points, chance=recorded.chance, deadline=120.0
+    )

@@ -24,5 +24,6 @@ async def test_killed_by_sigkill_the_declared_state_comes_and_nothing_is_left(
         world,
         lambda plan: ProcessOperator(config, tmp_path / f"operator-{next(numbers)}", plan),
         points,
+        chance=recorded.chance,
         deadline=120.0,
     )

@@ -63,4 +63,6 @@ async def test_killed_around_the_calls_of_a_real_guest_the_declared_state_comes_
     folders: Iterator[Path] = (tmp_path / f"operator-{number}" for number in itertools.count(1))
     points = points_of(recorded)
     kvm.revive()
-    await kill_at_every(kvm, lambda plan: ProcessOperator(config, next(folders), plan), points, deadline=240.0)
+    await kill_at_every(
+        kvm, lambda plan: ProcessOperator(config, next(folders), plan), points, chance=recorded.chance, deadline=240.0
+    )

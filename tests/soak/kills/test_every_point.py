@@ -18,7 +18,9 @@ DEADLINE = 200.0
 @pytest.mark.timeout(1200)
 async def test_killed_at_every_point(world: World, recorded: Recorded) -> None:
     config = settings(world.api.kubeconfig, world.state)
-    await kill_at_every(world, lambda plan: ThreadOperator(config, plan), recorded.points, deadline=DEADLINE)
+    await kill_at_every(
+        world, lambda plan: ThreadOperator(config, plan), recorded.points, chance=recorded.chance, deadline=DEADLINE
+    )
 
 
 @pytest.mark.takes(200)
@@ -27,5 +29,9 @@ async def test_killed_by_sigkill_at_every_point(world: World, recorded: Recorded
     config = settings(world.api.kubeconfig, world.state)
     folders = (tmp_path / f"operator-{number}" for number in itertools.count(1))
     await kill_at_every(
-        world, lambda plan: ProcessOperator(config, next(folders), plan), recorded.points, deadline=DEADLINE
+        world,
+        lambda plan: ProcessOperator(config, next(folders), plan),
+        recorded.points,
+        chance=recorded.chance,
+        deadline=DEADLINE,
     )
