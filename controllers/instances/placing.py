@@ -32,6 +32,8 @@ async def find(work: Work, marks: Marks) -> None:
     `work.seen` False when it is not placed. Raises Refused for everything that has to be waited for."""
     if await _not_known_yet(work, marks):
         return
+    if work.ran_twice and work.tools.fleet.unasked(work.spec.zone_ref.name):
+        raise NotYet(SOON)  # W4: which of the two is seen first after a start of the operator says nothing.
     verdict = _locate(work)
     while isinstance(verdict, location.Follow):
         await _follow(work, verdict)

@@ -154,7 +154,7 @@ def _situation(work: Work, prepared: bool, defined: bool) -> logic.Situation:
         sequence=work.placement.sequence if placing.placed(work) else 0,
         placed=placing.placed(work),
         elsewhere=next((host for host, facts in copies if host != work.host and runs(facts)), ""),
-        ran_twice=(work.turn.conditions.was("Ready") or {}).get("reason") == "RunsTwice",
+        ran_twice=work.ran_twice,
         decided_first=work.tools.fleet.decided_first(work.uuid),
         runs=max(work.status.run_count, work.facts.mark.run_count if work.facts and work.facts.mark else 0),
         prepared=prepared,

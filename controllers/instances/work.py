@@ -93,6 +93,11 @@ class Work:
         return self.status.placement
 
     @property
+    def ran_twice(self) -> bool:
+        """As its status says still, whoever wrote that."""
+        return (self.turn.conditions.was("Ready") or {}).get("reason") == "RunsTwice"
+
+    @property
     def host(self) -> str:
         return self.placement.host or ""
 
