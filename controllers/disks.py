@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from controllers.diskcalls import POOL_AGAIN, DiskCalls, PoolObj
-from controllers.engine.base import Obj, Refused
+from controllers.diskcalls import POOL_AGAIN, SOON, DiskCalls, PoolObj
+from controllers.engine.base import NotYet, Obj, Refused
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
 from controllers.logic.pool import SUPPORTED
@@ -301,8 +301,11 @@ class DiskWork(DiskCalls):
         )  # fmt: skip
 
     def _check_orphans(self, obj: VolumeObj) -> None:
-        """N2: a disk of this namespace and name that the API does not know holds the name until somebody decides."""
+        """N2: a disk of this namespace and name that the API does not know holds the name until somebody decides.
+        Raises NotYet before the disks of each pool in reach were listed once: it may be older than its object."""
         for pool in self._pools_of_zone(obj.spec.zone_ref.name):
+            if pool.status.orphan_count is None and self.reachable(pool):
+                raise NotYet(SOON)
             for orphan in pool.status.orphans:
                 if (orphan.kind, orphan.namespace, orphan.name) != ("Volume", obj.namespace, obj.name):
                     continue

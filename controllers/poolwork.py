@@ -41,8 +41,9 @@ class PoolWork:
         self._fleet = fleet
         self._links = PoolLinks(services, fleet)
         self._disks: dict[str, tuple[float, tuple[DiskFacts, ...] | None]] = {}
+        """By uid of the object: one that is applied again, with the UUID that it had, is listed anew."""
         self._owners: dict[str, frozenset[str]] = {}
-        """Pool's UUID → uids of all owners of disks that the API knew when its disks were last listed."""
+        """uid → uids of all owners of disks that the API knew when the pool's disks were last listed."""
         self._listing: dict[str, asyncio.Task[None]] = {}
         self._turns = 0
 
@@ -121,22 +122,22 @@ class PoolWork:
 
     def disks(self, turn: PoolTurn, reaches: list[Reach]) -> tuple[DiskFacts, ...] | None:
         """Every disk of the pool as last listed by one host; None before the first time. Lists again when due."""
-        uuid, key = pool_uuid(turn.obj), turn.obj.key
-        read_at, known = self._disks.get(uuid, (-1e9, None))
+        uid, key = turn.obj.uid, turn.obj.key
+        read_at, known = self._disks.get(uid, (-1e9, None))
         ready = [r.host for r in reaches if r.state == "Ready"]
         self._turns += 1
         host = ready[self._turns % len(ready)] if ready else None
         due = read_at + LISTING + PER_DISK * len(known or ())
-        running = uuid in self._listing and not self._listing[uuid].done()
+        running = uid in self._listing and not self._listing[uid].done()
         if host is not None and not running and time.monotonic() > due:
-            self._listing[uuid] = asyncio.get_running_loop().create_task(
+            self._listing[uid] = asyncio.get_running_loop().create_task(
                 self._list(key, turn.obj, host), name=f"disks of {key}", context=contextvars.Context()
             )
         return known
 
     def orphans(self, turn: PoolTurn, disks: tuple[DiskFacts, ...]) -> tuple[tuple[Orphan, ...], int]:
         """Of a listing. A disk whose object was there then and is not now went with it, or is shown by the next one."""
-        owners, needed = self._owners.get(pool_uuid(turn.obj), frozenset()), needed_bases(disks)
+        owners, needed = self._owners.get(turn.obj.uid, frozenset()), needed_bases(disks)
         listed = (d for d in disks if d.disk not in needed and (d.mark is None or d.mark.uid not in owners))
         return orphans(listed, self._services.installations, self._services.cache)
 
@@ -160,13 +161,13 @@ class PoolWork:
             turn.conditions.set("Deleting", "True", "Disconnecting", f"still connected on {'; '.join(left)[:1000]}")
             return Again(5.0)
         self._links.forget(definition.uuid)
-        self._disks.pop(definition.uuid, None)
-        self._owners.pop(definition.uuid, None)
+        self._disks.pop(pool.uid, None)
+        self._owners.pop(pool.uid, None)
         return None
 
     async def _list(self, key: Key, pool: Obj[Any, Any], host: str) -> None:
         definition = pool_definition(pool, self._services.installation)
-        known = self._disks.get(definition.uuid, (0.0, None))[1]
+        known = self._disks.get(pool.uid, (0.0, None))[1]
         owners = frozenset(o.uid for kind in ("Volume", "Template", "Snapshot") for o in self._services.cache.all(kind))
         alarm = asyncio.get_running_loop().call_later(
             SILENT + PER_DISK / 10 * len(known or ()), self._suspect, key, definition.uuid
@@ -176,12 +177,12 @@ class PoolWork:
         except DriverError as error:
             self._suspect(key, definition.uuid)
             log.warning("disks of a pool were not listed", pool=str(key), host=host, error=str(error))
-            self._disks[definition.uuid] = (time.monotonic(), known)
+            self._disks[pool.uid] = (time.monotonic(), known)
             return
         finally:
             alarm.cancel()
-        self._disks[definition.uuid] = (time.monotonic(), disks)
-        self._owners[definition.uuid] = owners
+        self._disks[pool.uid] = (time.monotonic(), disks)
+        self._owners[pool.uid] = owners
         self._services.enqueue(key)
 
     def _suspect(self, key: Key, uuid: str) -> None:

@@ -228,4 +228,6 @@ class StoragePoolStatus(StatusModel):
             "Disks with our mark that the API does not know, the first of them by name; never deleted by themselves."
         ),
     ] = ()
-    orphan_count: Annotated[int, between(0, 2**31), about("How many such disks there are.")] = 0
+    orphan_count: Annotated[
+        int | None, between(0, 2**31), about("How many such disks there are. Unset: its disks were not listed yet.")
+    ] = None

@@ -156,6 +156,24 @@ def test_d3_a_copy_of_the_definition_on_another_host_lets_go_too(world: World) -
     assert len(world.domains("a")) == 2, "where it starts is not decided yet"
 
 
+def test_n2_nothing_is_made_before_the_disks_of_the_pool_were_listed(world: World) -> None:
+    """Found: of a pool that had just been applied again no orphan was known, and a blank disk was made beside one."""
+    spec = {"zoneRef": {"name": "zone-1"}, "size": "1Gi", "storagePoolRef": {"name": "pool-1"}}
+    world.store.create("Volume", "v1", spec, TEAM)
+    world.rest()
+    world.stop()
+    world.tear("Volume", "v1")
+    world.store.wipe_status("StoragePool", "pool-1")
+    world.store.create("Volume", "v1", spec, TEAM)
+    for host in HOSTS:
+        world.hang(host, "list_disks")
+    world.start()
+    world.run(5.0)
+    world.release()
+    world.rest()
+    assert condition(world.store.get("Volume", "v1", TEAM), "Ready")["reason"] == "OrphanExists"
+
+
 def test_an_address_that_an_instance_shows_is_given_to_no_other_though_nobody_claims_it(world: World) -> None:
     """Found: one that was just adopted has no claim until that of the object before it is gone."""
     world.make("a", declared(nics=1))
