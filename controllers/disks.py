@@ -5,6 +5,7 @@ Every call goes through a host that reaches the pool. Raises Refused with the wo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from controllers.diskcalls import POOL_AGAIN, SOON, DiskCalls, PoolObj
@@ -22,6 +23,8 @@ from drivers.marks import DiskMark, DiskState
 
 STILL_THERE = 2.0
 """Seconds until a call is made again whose effect the storage affirms and does not show."""
+SHOWN_YET = timedelta(seconds=60)
+"""After so long a client of NFS does not show any more what is gone (acdirmax)."""
 
 
 def no_room(pool: PoolObj, size: int, error: NoSpace) -> NoSpace:
@@ -344,7 +347,7 @@ class DiskWork(DiskCalls):
         known = f"{object_uuid(None, origin.uid)}-1" if origin and origin.type == "Template" and origin.uid else ""
         base = mark.base if mark and mark.base else known
         if base:
-            await self.drop_unused_base(pool, base)
+            await self.drop_unused_base(pool, base, obj)
 
     async def unrecorded(self, obj: VolumeObj) -> list[tuple[PoolObj, DiskFacts]]:
         """What the pools hold of a Volume that goes and whose status does not say. Raises Refused PoolsNotSearched."""
@@ -359,17 +362,30 @@ class DiskWork(DiskCalls):
             raise Refused("PoolsNotSearched", text, after=POOL_AGAIN)
         return found
 
-    async def drop_unused_base(self, pool: PoolObj, base: str) -> None:
-        """D4: a cached image goes with its last clone, once its Template is gone. Idempotent."""
+    async def drop_unused_base(self, pool: PoolObj, base: str, going: Obj[Any, Any]) -> None:
+        """D4: a cached image goes with its last clone, once its Template is gone; called for either, `going`.
+        Idempotent. What a host lists may be old by what another one did (NFS): a clone that a Volume stands for counts
+        without being seen, and one that is nobody's any more is looked for again for a while. Raises Refused then."""
         facts = await self.look(pool, base)
         if facts is None or facts.mark is None or facts.mark.kind != "Template":
             return
-        template = self._services.cache.by_uid(facts.mark.uid)
+        cache, uid = self._services.cache, facts.mark.uid
+        template = cache.by_uid(uid)
         if template is not None and not template.deleting:
             return
-        if any(d.mark is not None and d.mark.base == base for d in await self.disks_on(pool)):
-            return
-        await self.delete(pool, base, facts.mark.uid)
+        for volume in cache.all("Volume"):
+            origin, disk = volume.status.made_from, volume.status.disk
+            stays = not volume.deleting or volume.status.attachments
+            if stays and origin and origin.uid == uid and disk and disk.pool == pool.name:
+                return
+        clones = [d for d in await self.disks_on(pool) if d.mark is not None and d.mark.base == base]
+        owners = [cache.by_uid(d.mark.uid) for d in clones if d.mark]
+        early = going.deleted_at is not None and self._services.now() < going.deleted_at + SHOWN_YET
+        if not clones:
+            await self.delete(pool, base, uid)
+        elif early and all(owner is None or owner.deleting for owner in owners):
+            text = f"{pool.key} shows disk {clones[0].disk} still, a clone of {base}: one of the two goes last."
+            raise Refused("StillThere", text, after=STILL_THERE)
 
 
 def _origin(obj: VolumeObj, mark: DiskMark) -> Origin:

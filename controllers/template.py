@@ -331,7 +331,7 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         for copy in obj.status.pools:
             pool = cache.get("StoragePool", "", copy.pool)
             if pool is not None:
-                await self._disks.drop_unused_base(pool, image_disk(obj))
+                await self._disks.drop_unused_base(pool, image_disk(obj), obj)
         named = {c.image_store for c in obj.status.stores if c.state != "Failed"}
         for store in cache.all("ImageStore"):
             if store.name in named or self._disks.reachable(store):

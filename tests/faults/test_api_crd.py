@@ -117,9 +117,7 @@ def test_n4_all_kinds_uninstalled_and_installed_again_leave_every_guest_and_disk
     for name in before:
         cloud.message("Instance", name, "CRDTerminating", "Deleting", "True")
     assert _guests(cloud) == guests and cloud.faults.disks(pool) == disks
-    held = _ours(api.kubectl, "customresourcedefinitions")
-    api.kubectl.run("annotate", *held, "stratiform.dev/allow-deletion=orphan", "--overwrite")
-    until(lambda: not _ours(api.kubectl, "customresourcedefinitions"), 60.0)
+    until(lambda: _let_go(api.kubectl), 60.0)
     assert _guests(cloud) == guests and cloud.faults.disks(pool) == disks
 
     _install(api.kubectl)
@@ -153,6 +151,14 @@ def _declare(cloud: SimCloud, strategy: str) -> None:
     cloud.volume("shelf")
     cloud.instance("web", volumes=[managed("root"), attached("data", "data")], networks=[NIC])
     cloud.instance("halted", **{**_manifest("halted"), "runStrategy": strategy})
+
+
+def _let_go(kubectl: Kubectl) -> bool:
+    """Whether all kinds are gone. Some go by themselves between the two requests."""
+    held = _ours(kubectl, "customresourcedefinitions")
+    for name in held:
+        kubectl.attempt("annotate", name, "stratiform.dev/allow-deletion=orphan", "--overwrite")
+    return not held
 
 
 def _guests(cloud: SimCloud) -> list[Domain]:

@@ -28,8 +28,8 @@ class Recorded:
 
     points: tuple[Point, ...]
     chance: frozenset[Point] = frozenset()
-    """Writes of a status that not every recorded life made: changes that come together are written as one, so whether
-    there is a seventh write depends on what is quicker. Other calls have no such excuse."""
+    """A further write of an object's status: changes that come together are written as one, so whether there is a
+    seventh write depends on what is quicker. Other calls, and the first write of each status, have no such excuse."""
 
     @property
     def calls(self) -> frozenset[str]:
@@ -105,9 +105,8 @@ async def _record(kubeconfig: Path, place: Callable[[Cluster, Path], Place]) -> 
         try:
             await world.settled()
             await asyncio.gather(*(Tenant(world, number, deadline=60.0).run() for number in range(TENANTS)))
-            lives = [set(seen) for seen in operator.seam.points.values()]
-            found = set().union(*lives)
-            chance = {p for p in found - set.intersection(*lives) if p.call.endswith(" status")}
+            found = {point for seen in operator.seam.points.values() for point in seen}
+            chance = {point for point in found if point.call.endswith(" status") and point.number > 1}
             return Recorded(tuple(sorted(found)), frozenset(chance))
         finally:
             await asyncio.to_thread(operator.stop)
