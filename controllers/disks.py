@@ -375,7 +375,7 @@ class DiskWork(DiskCalls):
             return
         for volume in cache.all("Volume"):
             origin, disk = volume.status.made_from, volume.status.disk
-            stays = not volume.deleting or volume.status.attachments
+            stays = volume.uid != going.uid and (not volume.deleting or volume.status.attachments)
             if stays and origin and origin.uid == uid and disk and disk.pool == pool.name:
                 return
         clones = [d for d in await self.disks_on(pool) if d.mark is not None and d.mark.base == base]
