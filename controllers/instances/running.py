@@ -147,13 +147,11 @@ def _look(work: Work) -> None:
 
 
 def _situation(work: Work, prepared: bool, defined: bool) -> logic.Situation:
-    copies = work.tools.fleet.sightings(work.uuid).items() if placing.placed(work) else ()
     situation = logic.Situation(
         aim=work.aim,
         now=work.now,
         sequence=work.placement.sequence if placing.placed(work) else 0,
         placed=placing.placed(work),
-        elsewhere=next((host for host, facts in copies if host != work.host and runs(facts)), ""),
         ran_twice=work.ran_twice,
         decided_first=work.tools.fleet.decided_first(work.uuid),
         runs=max(work.status.run_count, work.facts.mark.run_count if work.facts and work.facts.mark else 0),
@@ -164,13 +162,19 @@ def _situation(work: Work, prepared: bool, defined: bool) -> logic.Situation:
         not_before=work.memory.not_before if work.aim is Aim.RUN else None,
         quick_ends=work.memory.quick_ends,
     )
-    if _asks_clearance(work, situation):
-        clear, waiting = placing.clearance(work)
-        return replace(situation, clear=clear, waiting_for=waiting)
-    return situation
+    if not situation.placed or not _starts(work):
+        return situation
+    copies = work.tools.fleet.sightings(work.uuid).items()
+    seen = next((host for host, facts in copies if host != work.host and runs(facts)), "")
+    situation = replace(situation, elsewhere=seen)
+    if logic.may_run(work.facts, situation):
+        return situation
+    clear, waiting = placing.clearance(work)
+    return replace(situation, clear=clear, waiting_for=waiting)
 
 
-def _asks_clearance(work: Work, situation: logic.Situation) -> bool:
-    """W3(c) costs rounds of listings: asked only for a start or a resume that nothing else allows."""
-    wants = work.aim in (Aim.RUN, Aim.RESTART, Aim.RESET) and (not active(work.facts) or is_starting(work.facts))
-    return wants and situation.placed and not logic.may_run(work.facts, situation)
+def _starts(work: Work) -> bool:
+    """Whether a start or a resume is next. Where else it was seen is asked for that alone, and so is clearance, which
+    costs rounds of listings (W3c), if nothing else allows it."""
+    wanted = work.aim in (Aim.RUN, Aim.RESTART, Aim.RESET)
+    return wanted and (not active(work.facts) or is_starting(work.facts))
