@@ -126,13 +126,18 @@ def test_d3_what_was_removed_is_let_go_also_while_a_start_waits_for_something_el
     world.runs("a")
 
 
-def test_d3_a_definition_lets_go_of_what_was_removed_while_its_start_waits(world: World) -> None:
-    """As above, of one that is off and still defined."""
+def _halted_with_v1(world: World) -> None:
+    """Off and defined, with a volume of somebody's."""
     world.store.create("Volume", "v1", {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}, TEAM)
     world.make("a", declared(entries={"v1"}))
     world.runs("a")
     world.edit("a", runStrategy="Halted")
     world.run_until(lambda: not world.faults.running(world.uuid("a")), 60.0, "off")
+
+
+def test_d3_a_definition_lets_go_of_what_was_removed_while_its_start_waits(world: World) -> None:
+    """As above, of one that is off and still defined."""
+    _halted_with_v1(world)
     world.stop()
     world.edit("a", runStrategy="Always", volumes=declared(entries={"v2"})["volumes"])
     world.delete("Volume", "v1")
@@ -143,11 +148,7 @@ def test_d3_a_definition_lets_go_of_what_was_removed_while_its_start_waits(world
 
 def test_d3_a_copy_of_the_definition_on_another_host_lets_go_too(world: World) -> None:
     """Found: an administrator had copied the definition of one that was off, and nobody took the removed disk off it."""
-    world.store.create("Volume", "v1", {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}, TEAM)
-    world.make("a", declared(entries={"v1"}))
-    world.runs("a")
-    world.edit("a", runStrategy="Halted")
-    world.run_until(lambda: not world.faults.running(world.uuid("a")), 60.0, "off")
+    _halted_with_v1(world)
     world.double("a", next(h for h in HOSTS if h != world.domains("a")[0].host))
     world.edit("a", runStrategy="Always", volumes=declared(entries={"v2"})["volumes"])
     world.delete("Volume", "v1")
