@@ -15,7 +15,7 @@ from controllers.engine.base import Again, Key, Obj, Refused, Services, Turn
 from controllers.fleet.base import Fleet, Link
 from controllers.fleet.pools import PoolLinks
 from controllers.logic.pool import address, hosts_in_scope, pool_definition, pool_uuid, seniority, twins
-from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed, needed_bases, orphans
+from controllers.logic.reach import Reach, Verdict, counted, guests_disks, judge, listed, needed_bases, orphans, owners
 from crds.base import Orphan
 from crds.storagepool import PoolClaim
 from drivers.base import DiskFacts, PoolFacts
@@ -136,9 +136,9 @@ class PoolWork:
         return known
 
     def orphans(self, turn: PoolTurn, disks: tuple[DiskFacts, ...]) -> tuple[tuple[Orphan, ...], int]:
-        """Of a listing. A disk whose object was there then and is not now went with it, or is shown by the next one."""
-        owners, needed = self._owners.get(turn.obj.uid, frozenset()), needed_bases(disks)
-        listed = (d for d in disks if d.disk not in needed and (d.mark is None or d.mark.uid not in owners))
+        """Of a listing. A disk whose owner was there then and is not now went with it, or is shown by the next one."""
+        had, needed = self._owners.get(turn.obj.uid, frozenset()), needed_bases(disks)
+        listed = (d for d in disks if d.disk not in needed and (d.mark is None or d.mark.uid not in had))
         return orphans(listed, self._services.installations, self._services.cache)
 
     async def disconnect(self, turn: PoolTurn) -> Again | None:
@@ -168,7 +168,7 @@ class PoolWork:
     async def _list(self, key: Key, pool: Obj[Any, Any], host: str) -> None:
         definition = pool_definition(pool, self._services.installation)
         known = self._disks.get(pool.uid, (0.0, None))[1]
-        owners = frozenset(o.uid for kind in ("Volume", "Template", "Snapshot") for o in self._services.cache.all(kind))
+        known_now = owners(pool, self._services.cache)
         alarm = asyncio.get_running_loop().call_later(
             SILENT + PER_DISK / 10 * len(known or ()), self._suspect, key, definition.uuid
         )
@@ -182,7 +182,7 @@ class PoolWork:
         finally:
             alarm.cancel()
         self._disks[pool.uid] = (time.monotonic(), disks)
-        self._owners[pool.uid] = owners
+        self._owners[pool.uid] = known_now
         self._services.enqueue(key)
 
     def _suspect(self, key: Key, uuid: str) -> None:

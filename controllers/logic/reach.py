@@ -153,6 +153,17 @@ def needed_bases(disks: Iterable[DiskFacts]) -> frozenset[str]:
     return frozenset(disk.mark.base for disk in disks if disk.mark is not None and disk.mark.base)
 
 
+def owners(pool: Obj[Any, Any], cache: Cache) -> frozenset[str]:
+    """uids of all that may have a disk on the pool and are not through with it: what the API knows, and the Templates
+    whose cached image goes with a Volume that is on the pool still, after the clone (D4)."""
+    found = {obj.uid for kind in ("Volume", "Template", "Snapshot") for obj in cache.all(kind)}
+    for volume in cache.all("Volume"):
+        origin, disk = volume.status.made_from, volume.status.disk
+        if origin and origin.uid and disk and disk.pool == pool.name:
+            found.add(origin.uid)
+    return frozenset(found)
+
+
 def guests_disks(instances: Mapping[str, Any], disks: frozenset[str]) -> bool:
     """Whether a running or paused machine of a host's listing has one of these disks."""
     return any(

@@ -61,7 +61,8 @@ def test_a_volume_is_attached_to_the_running_guest_and_detached_again(cloud: Clo
 def test_a_volume_grows_under_the_running_guest(cloud: Cloud) -> None:
     cloud.cluster.patch("volume", "life-data", {"size": "64Mi"})
     until(lambda: size_of(cloud, "data") == 64 * 2**20, why=lambda: cloud.cluster.story("volume", "life-data"))
-    assert "written in the first boot" in cloud.shell("life", f"head -n 1 {DISK}data")
+    # The guest makes the link anew when it hears of the size.
+    until(lambda: "written in the first boot" in cloud.shell("life", f"head -n 1 {DISK}data"))
 
 
 def test_a_nic_is_attached_to_the_running_guest_and_detached_again(cloud: Cloud, life: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from controllers.diskcalls import POOL_AGAIN, SOON, DiskCalls
 from controllers.engine.base import Refused
 from controllers.fleet.base import HostView, Link
 from controllers.logic.pool import address, source_of
-from controllers.logic.reach import Reach, judge, needed_bases
+from controllers.logic.reach import Reach, judge, needed_bases, owners
 from drivers.base import DiskFacts, SimulatedSource
 from drivers.marks import DiskMark, DiskState
 from tests.logic.infrastructure import Cloud
@@ -34,6 +34,18 @@ def _disk(name: str, *, kind: str = "Volume", base: str = "") -> DiskFacts:
 def test_d4_a_base_that_a_clone_needs_is_no_orphan() -> None:
     disks = [_disk("clone", base="base-1"), _disk("base", kind="Template"), _disk("lost", kind="Template")]
     assert needed_bases(disks) == {"base-1"}
+
+
+def test_d4_a_base_whose_last_clone_has_gone_before_its_volume_is_no_orphan() -> None:
+    """Found by a kill between the two: the pool told of an orphan for half a minute."""
+    cloud, scope = Cloud(), {"type": "Zone", "zoneRef": {"name": "z"}}
+    simulated = {"scope": scope, "type": "Simulated", "simulated": {"capacity": "1Gi"}}
+    pool, other = cloud.add("StoragePool", "one", simulated), cloud.add("StoragePool", "two", simulated)
+    made_from = {"type": "Template", "namespace": "n", "name": "base", "uid": "base"}
+    status = {"madeFrom": made_from, "disk": {"pool": "one", "n": 1}}
+    volume = cloud.add("Volume", "clone", {"zoneRef": {"name": "z"}, "size": "1Gi"}, namespace="n", status=status)
+    assert owners(pool, cloud.cache) == {volume.uid, "base"}
+    assert owners(other, cloud.cache) == {volume.uid}
 
 
 def test_h3_two_simulated_pools_of_one_address_are_one() -> None:
