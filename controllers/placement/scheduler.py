@@ -63,7 +63,7 @@ class PlacementScheduler:
         try:
             ask = requests.build(self._cache, instance, avoid)
         except Refused:
-            self._waiting.drop(instance.uid)
+            self._waits_no_more(instance.uid)
             raise
         self._feed.sync()
         place = _place_of(instance)
@@ -75,7 +75,7 @@ class PlacementScheduler:
             reasons = reasons_of(result)
             self._waiting.put(Waiter(key=instance.key, ask=ask, place=place, asked=self._now, reasons=reasons))
             return _refusal(result)
-        self._waiting.drop(instance.uid)
+        self._waits_no_more(instance.uid)
         self._feed.assume(instance.uid, self._planner.claim_of(ask, result))
         metrics.PLACEMENTS.labels("placed").inc()
         return Decision(host=result.host, pools=result.pools, explanation=explain(result))
@@ -95,7 +95,7 @@ class PlacementScheduler:
             result = self._planner.decide(ask)
         if isinstance(result, Unplaced):
             return _refusal(self._planner.about(ask, host, result))
-        self._waiting.drop(instance.uid)
+        self._waits_no_more(instance.uid)
         self._feed.assume(instance.uid, self._planner.claim_of(ask, result))
         return Decision(host=result.host, pools=result.pools, explanation=explain(result))
 
@@ -106,7 +106,7 @@ class PlacementScheduler:
 
     def forget(self, uid: str) -> None:
         self._feed.forget(uid)
-        self._waiting.drop(uid)
+        self._waits_no_more(uid)
 
     def choose_pool(self, volume: Obj[Any, Any], size: int) -> Obj[Any, Any] | str:
         """The best shared pool of the zone for a volume that nobody placed; else why there is none."""
@@ -165,8 +165,11 @@ class PlacementScheduler:
     def retry(self) -> None:
         """Ask again for those who wait, if anything changed that may let one in."""
         self._feed.sync()
-        if self._feed.helped:
+        if self._waiting.frees(self._wants_no_host) or self._feed.helped:
             self._let_in()
+
+    def _waits_no_more(self, uid: str) -> None:
+        self._feed.helped |= self._waiting.drop(uid)
 
     def _let_in(self, but: str = "") -> None:
         self._feed.helped = False

@@ -1,11 +1,12 @@
 """Who fits nowhere yet: asked again, in order, when something changed that may let one in; the oldest never starves.
 
 Called by the scheduler. Order: priority, then age. Whoever fits now gets its room reserved for a moment and is woken,
-so that no later one takes it in between. Who has waited long for room alone gets a host named for it: what becomes
-free there is kept for it (and for it alone) until it fits.
+so that no later one takes it in between. Who has waited long for room alone gets a host, or pools, named for it: what
+becomes free there is kept for it (and for it alone) until it fits.
 """
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,8 +14,9 @@ from typing import NamedTuple
 
 from controllers.engine.base import Key
 from controllers.placement.core.asks import Ask, Claim, Shape
-from controllers.placement.core.filters import CAPACITY, REASONS
+from controllers.placement.core.filters import CAPACITY, NO_POOL, REASONS
 from controllers.placement.core.planner import Planner
+from controllers.placement.core.pools import Picked, pick_empty
 from controllers.placement.core.story import Placed, Unplaced
 
 STARVES_AFTER = 60.0
@@ -36,6 +38,7 @@ class Place(NamedTuple):
 
 
 _LACKS_ROOM = frozenset(REASONS.index(reason) for reason in CAPACITY)
+_LACKS_SPACE = REASONS.index(NO_POOL)
 FIRST = Place(-(2**63), 0.0, "")
 
 
@@ -50,6 +53,18 @@ class Waiter:
     """Of its last refusal."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept for one that waits: CPUs and memory of the host, or space of pools that the host reaches."""
+
+    host: str
+    claim: Claim
+
+    @property
+    def places(self) -> frozenset[str]:
+        return frozenset((*(f"host {h}" for h in self.claim.hosts), *(f"pool {p}" for p in self.claim.volumes)))
+
+
 class Waiting:
     """By uid. Times are given by the caller."""
 
@@ -58,8 +73,7 @@ class Waiting:
         self._waiters: dict[str, Waiter] = {}
         self._order: list[Place] = []
         """Their places, sorted: who is first is known at once, and nobody sorts them again."""
-        self._kept: dict[str, str] = {}
-        """uid → host that is kept for it."""
+        self._kept: dict[str, Kept] = {}
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -70,10 +84,9 @@ class Waiting:
     def put(self, waiter: Waiter) -> None:
         """Refused just now. Replaces what was known of it but for the moment when it was first refused."""
         old = self._waiters.get(waiter.ask.uid)
-        if old is None or old.place != waiter.place:
-            if old is not None:
-                self._leave(old)
-            insort(self._order, waiter.place)
+        if old is not None:
+            self._leave(old)
+        insort(self._order, waiter.place)
         self._waiters[waiter.ask.uid] = replace(waiter, asked=old.asked) if old else waiter
 
     def drop_those(self, ended: Callable[[str], bool]) -> None:
@@ -81,25 +94,34 @@ class Waiting:
         for uid in [uid for uid in self._waiters if ended(uid)]:
             self.drop(uid)
 
-    def drop(self, uid: str) -> None:
-        """It is placed or gone."""
+    def drop(self, uid: str) -> bool:
+        """It is placed or gone. True if room was kept for it, which others may have now."""
         old = self._waiters.pop(uid, None)
         if old is not None:
             self._leave(old)
-        self._keep(uid, "")
+        had = uid in self._kept
+        self._keep(uid, None)
+        return had
+
+    def frees(self, ended: Callable[[str], bool]) -> bool:
+        """Drop those for whom room is kept and who are gone, or do not want to run any more. True if there were any."""
+        gone = [uid for uid in self._kept if ended(uid)]
+        for uid in gone:
+            self.drop(uid)
+        return bool(gone)
 
     @contextmanager
     def giving_way(self, place: Place) -> Iterator[None]:
         """While the one of that place is decided: what is kept for itself, or for those whose turn comes after it, does
         not stand in its way. It may have been let in before that room was named."""
-        kept = {uid: host for uid, host in self._kept.items() if self._waiters[uid].place >= place or uid == place.uid}
+        kept = {uid: room for uid, room in self._kept.items() if self._waiters[uid].place >= place or uid == place.uid}
         for uid in kept:
             self._planner.release(_kept(uid))
         try:
             yield
         finally:
-            for uid, host in kept.items():
-                self._keep(uid, host)
+            for uid, room in kept.items():
+                self._keep(uid, room)
 
     def ahead_of(self, place: Place) -> bool:
         """Whether somebody waits whose turn comes before that."""
@@ -138,31 +160,45 @@ class Waiting:
         del self._order[bisect_left(self._order, waiter.place)]
 
     def _keep_room(self, waiter: Waiter, result: Unplaced, now: float) -> None:
-        """A host once named stays named while it lacks room alone. One that could not hold it empty is never named."""
-        uid, shape, hosts = waiter.ask.uid, waiter.ask.shape, self._planner.hosts
-        records = [hosts.records[hosts.row(n.host)] for n in result.story.near]
-        near = [record.name for record in records if record.big_enough(shape.cpus, shape.memory)]
-        kept = self._kept.get(uid)
+        """What was once named stays named while room alone is lacking there."""
+        uid, kept = waiter.ask.uid, self._kept.get(waiter.ask.uid)
+        if kept is None and (now - waiter.asked < STARVES_AFTER or len(self._kept) >= KEPT_MOST):
+            return
+        found = list(self._worth_keeping(waiter.ask.shape, result))
         if kept is not None:
-            code = self._planner.evaluation(shape).judge_alone(hosts.row(kept))
-            if code == 0 or (near and code in _LACKS_ROOM):
+            row, lacks = self._planner.hosts.row(kept.host), (_LACKS_SPACE,) if kept.claim.volumes else _LACKS_ROOM
+            code = self._planner.evaluation(waiter.ask.shape).judge_alone(row)
+            if code == 0 or (found and code in lacks):
                 return
-            self._keep(uid, "")
-        if near and now - waiter.asked >= STARVES_AFTER and len(self._kept) < KEPT_MOST:
-            taken = set(self._kept.values())
-            free = [host for host in near if host not in taken]
-            if free:
-                self._keep(uid, free[0])
+            self._keep(uid, None)
+        if now - waiter.asked >= STARVES_AFTER:
+            taken = frozenset[str]().union(*(other.places for other in self._kept.values()))
+            self._keep(uid, next((room for room in found if not room.places & taken), None))
 
-    def _keep(self, uid: str, host: str) -> None:
-        if not host:
+    def _worth_keeping(self, shape: Shape, refused: Unplaced) -> Iterator[Kept]:
+        """Nothing that is too small when empty. In no namespace of anybody's, so that it counts for room alone."""
+        hosts, view = self._planner.hosts, self._planner.evaluation(shape)
+        for near in refused.story.near:
+            if hosts.records[hosts.row(near.host)].big_enough(shape.cpus, shape.memory):
+                yield Kept(near.host, Claim(namespace="", hosts=(near.host,), cpus=shape.cpus, memory=shape.memory))
+        lost = [host for lost in refused.story.lost if lost.reason == NO_POOL for host in lost.hosts]
+        for host in lost:
+            row = hosts.row(host)
+            if view.judge_alone(row, without=_LACKS_SPACE) == 0:
+                picked = pick_empty(shape, hosts.records[row].pools, self._planner.pools)
+                if isinstance(picked, Picked):
+                    sizes = Counter[str]()
+                    for want in shape.volumes:
+                        sizes[picked.pools[want.entry]] += want.size
+                    yield Kept(host, Claim(namespace="", volumes=dict(sizes)))
+
+    def _keep(self, uid: str, room: Kept | None) -> None:
+        if room is None:
             self._kept.pop(uid, None)
             self._planner.release(_kept(uid))
             return
-        self._kept[uid] = host
-        shape = self._waiters[uid].ask.shape
-        # In no namespace of anybody's, so that it counts for room alone.
-        self._planner.claim(_kept(uid), Claim(namespace="", hosts=(host,), cpus=shape.cpus, memory=shape.memory))
+        self._kept[uid] = room
+        self._planner.claim(_kept(uid), room.claim)
 
 
 def reasons_of(refused: Unplaced) -> tuple[str, ...]:

@@ -65,6 +65,37 @@ def test_when_an_orphan_that_took_the_room_was_removed(world: World) -> None:
     placed_soon(world, "late")
 
 
+def test_when_room_that_was_kept_for_another_is_kept_no_longer(world: World) -> None:
+    """Found: it was told of some 15 s later."""
+    small = declared(size=(1, f"{MEMORY * 3 // 10}Gi"))
+    for number, _ in enumerate(HOSTS):
+        world.make(f"small-{number}", {**small, "placement": {"hostRef": {"name": HOSTS[number]}}})
+        world.runs(f"small-{number}")
+    there = {"hostRef": {"name": HOSTS[0]}}
+    world.make("big", {**declared(size=(1, f"{MEMORY * 8 // 10}Gi")), "placement": {**there, "priority": 5}})
+    waits(world, "big")
+    world.make("late", {**small, "placement": there})
+    waits(world, "late")
+    world.edit("big", runStrategy="Halted")
+    placed_soon(world, "late")
+
+
+def test_when_another_whose_company_it_needs_comes_where_there_is_room(world: World) -> None:
+    most = declared(size=(1, f"{MEMORY * 6 // 10}Gi"))
+
+    def make_db(name: str, spec: Obj, host: str) -> None:
+        spec = {**spec, "zoneRef": {"name": "zone-1"}, "placement": {"hostRef": {"name": host}}}
+        world.store.create("Instance", name, spec, TEAM, labels={"app": "db"})
+        world.runs(name)
+
+    make_db("first", most, HOSTS[0])
+    near = [{"instanceSelector": {"matchLabels": {"app": "db"}}, "topology": "Host", "required": True}]
+    world.make("late", {**most, "placement": {"affinity": near}})
+    waits(world, "late")
+    make_db("second", declared(), HOSTS[1])
+    placed_soon(world, "late")
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_when_room_was_freed_for_one_that_was_stopped(world: World, own: bool) -> None:
     """On the host where it was, or on another one."""

@@ -6,13 +6,18 @@ from dataclasses import replace
 import pytest
 
 from controllers.engine.base import Key
-from controllers.placement.core.asks import Ask, Claim, Shape, TermKey, TermWant
+from controllers.placement.core.asks import Ask, Claim, Shape, TermKey, TermWant, VolumeWant
 from controllers.placement.core.hosts import HostRecord
 from controllers.placement.core.planner import Planner
+from controllers.placement.core.pools import PoolRecord
 from controllers.placement.core.story import Placed, Unplaced
 from controllers.placement.waiting import STARVES_AFTER, Place, Waiter, Waiting, reasons_of
 
 GI = 2**30
+
+
+def _root(size: int) -> tuple[VolumeWant, ...]:
+    return (VolumeWant(entry="root", size=size),) if size else ()
 
 
 class Desk:
@@ -27,9 +32,10 @@ class Desk:
         self.told: list[str] = []
 
     def wait(
-        self, uid: str, *, cpus: int = 1, priority: int = 0, since: float = 0.0, asked: float = 0.0, **ask: object
-    ) -> None:
-        shape = Shape(namespace="n", zone="z", cpus=cpus, memory=GI)
+        self, uid: str, *, cpus: int = 1, priority: int = 0, since: float = 0.0, asked: float = 0.0, disk: int = 0,
+        **ask: object,
+    ) -> None:  # fmt: skip
+        shape = Shape(namespace="n", zone="z", cpus=cpus, memory=GI, volumes=_root(disk))
         asks = Ask(uid=uid, shape=shape, **ask)  # type: ignore[arg-type]
         result = self.planner.decide(asks)
         assert isinstance(result, Unplaced)
@@ -141,13 +147,58 @@ def test_a_big_one_is_placed_though_small_ones_come_for_ever(hosts: int) -> None
     assert not any(uid.endswith("/kept") for uid in desk.planner.claims)
 
 
+def test_a_big_disk_gets_its_pool_though_small_ones_come_for_ever() -> None:
+    desk, held = Desk(), [f"small-{n}" for n in range(4)]
+    desk.planner.put_host(HostRecord(name="node-1", zone="z", cpus=400, memory=999 * GI, pools=frozenset({"p"})))
+    desk.planner.put_pool(PoolRecord(name="p", free=4 * GI, capacity=4 * GI))
+    for uid in held:
+        desk.planner.claim(uid, Claim(namespace="n", volumes={"p": GI}))
+    desk.wait("big", disk=4 * GI)
+    for step in range(40):
+        desk.planner.release(held.pop(0))
+        if desk.settle(step * 10.0):
+            break
+        ask = Ask(uid=f"new-{step}", shape=Shape(namespace="n", zone="z", cpus=1, memory=GI, volumes=_root(GI)))
+        result = desk.planner.decide(ask)
+        if isinstance(result, Placed):
+            desk.planner.claim(ask.uid, Claim(namespace="n", volumes={"p": GI}))
+            held.append(ask.uid)
+    assert desk.let_in == ["big"]
+    assert STARVES_AFTER <= step * 10.0 <= STARVES_AFTER + 60.0
+    assert not any(uid.endswith("/kept") for uid in desk.planner.claims)
+
+
+def test_no_pool_is_kept_for_a_disk_that_it_could_not_hold_empty_nor_on_a_host_that_lacks_more() -> None:
+    desk = Desk(hosts=2)
+    for name, cpus in (("node-1", 4), ("node-2", 0)):
+        pools = frozenset({f"of-{name}"})
+        desk.planner.put_host(HostRecord(name=name, zone="z", cpus=cpus, memory=64 * GI, pools=pools))
+    desk.planner.put_pool(PoolRecord(name="of-node-1", free=0, capacity=4 * GI))
+    desk.planner.put_pool(PoolRecord(name="of-node-2", free=0, capacity=9 * GI))
+    desk.wait("huge", disk=5 * GI)
+    desk.settle(STARVES_AFTER)
+    assert not desk.planner.claims
+
+
 def test_what_is_kept_is_given_back_when_it_goes() -> None:
     desk = Desk()
     desk.occupy("old", 1)
     desk.wait("big", cpus=4)
     desk.settle(STARVES_AFTER)
     assert "big/kept" in desk.planner.claims
-    desk.waiting.drop("big")
+    assert desk.waiting.drop("big")
+    assert set(desk.planner.claims) == {"old"}
+
+
+def test_for_whom_nothing_is_kept_frees_nothing() -> None:
+    desk = Desk()
+    desk.occupy("old", 1)
+    desk.wait("big", cpus=4)
+    desk.wait("other", cpus=4)
+    desk.settle(STARVES_AFTER)
+    assert not desk.waiting.drop("other")
+    assert not desk.waiting.frees(lambda uid: uid == "other")
+    assert desk.waiting.frees(lambda uid: uid == "big")
     assert set(desk.planner.claims) == {"old"}
 
 

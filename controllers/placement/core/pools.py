@@ -4,7 +4,7 @@ Hosts of a cluster reach the same pools, so a request looks at each such *reach*
 crosses a step: a pool's free space enters the score in thirty-seconds, so that one more disk does not touch every host.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,10 +124,19 @@ def score(want: VolumeWant, pool: PoolRecord, free: int) -> float:
 def pick(shape: Shape, reach: frozenset[str], pools: Pools) -> Picked | str:
     """The best pool for each volume, the hardest to please first; volumes of one request count against each other.
     Else why there is none."""
+    return _pick(shape, reach, pools, lambda pool: pools.free(pool.name))
+
+
+def pick_empty(shape: Shape, reach: frozenset[str], pools: Pools) -> Picked | str:
+    """As `pick`, were the pools empty."""
+    return _pick(shape, reach, pools, lambda pool: pool.capacity)
+
+
+def _pick(shape: Shape, reach: frozenset[str], pools: Pools, free_of: Callable[[PoolRecord], int]) -> Picked | str:
     if not shape.volumes:
         return Picked({}, 0.0)
     known = sorted((p for p in map(pools.get, reach) if p is not None), key=lambda p: p.name)
-    free = {pool.name: pools.free(pool.name) for pool in known}
+    free = {pool.name: free_of(pool) for pool in known}
     room = dict(free)
     chosen: dict[str, str] = {}
     total = 0.0

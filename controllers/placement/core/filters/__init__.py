@@ -30,7 +30,7 @@ from controllers.placement.core.filters import (
 from controllers.placement.core.filters.base import Filter
 from controllers.placement.core.filters.zone import OTHER_ZONE
 
-__all__ = ["CAPACITY", "FILTERS", "OF_INSTANCE", "OTHER_ZONE", "PINNED", "REASONS", "ROOM", "SHAPE"]
+__all__ = ["CAPACITY", "FILTERS", "NO_POOL", "OF_INSTANCE", "OTHER_ZONE", "PINNED", "REASONS", "ROOM", "SHAPE"]
 
 SHAPE: tuple[Filter, ...] = (
     zone.FILTER,
@@ -55,6 +55,7 @@ ROOM: tuple[Filter, ...] = (
     memory.FILTER,
 )
 FILTERS = (*SHAPE, *ROOM)
+NO_POOL = pools.FILTER.reason
 CAPACITY = frozenset({cpus.FILTER.reason, memory.FILTER.reason})
 REASONS = ("", *(f.reason for f in FILTERS))
 """By the code in an evaluation; 0: the host does."""
