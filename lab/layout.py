@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TextIO
 
 from lab.errors import LabError
 
@@ -133,11 +134,25 @@ def lab_index(name: str) -> int:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold a named lock of this machine's labs. Blocks while another process holds it; LabError without root."""
-    try:
-        ROOT.mkdir(parents=True, exist_ok=True)
-        stream = (ROOT / f".{name}.lock").open("w")
-    except PermissionError as error:
-        raise LabError(f"a lab needs root: {error.filename}: {error.strerror}") from None
-    with stream:
+    with _lock(name) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def locked_or(refusal: str, name: str) -> Iterator[None]:
+    """As `locked`, but raises LabError with `refusal` at once while another process holds it."""
+    with _lock(name) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(refusal) from None
+        yield
+
+
+def _lock(name: str) -> TextIO:
+    try:
+        ROOT.mkdir(parents=True, exist_ok=True)
+        return (ROOT / f".{name}.lock").open("w")
+    except PermissionError as error:
+        raise LabError(f"a lab needs root: {error.filename}: {error.strerror}") from None

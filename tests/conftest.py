@@ -20,7 +20,7 @@ from lab import install
 from lab.controlplane import ControlPlane
 from lab.errors import tail
 from lab.kubectl import Kubectl
-from lab.layout import open_layout
+from lab.layout import locked_or, open_layout
 from lab.machines import Machines
 from lab.operator import Operator
 from tests.cluster import Cluster, manifest
@@ -63,13 +63,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
 
 
 @pytest.fixture(scope="session")
-def lab_name() -> str:
+def alone() -> Iterator[None]:
+    """A second session of the same lab would take it down under this one."""
+    refusal = f"lab {LAB} is in use by another test session: wait for its end, or set STRATIFORM_LAB to another name"
+    with locked_or(refusal, f"session-{LAB}"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def lab_name(alone: None) -> str:
     """What names of further labs begin with, so that `make down` finds them and no other worker has them."""
     return LAB
 
 
 @pytest.fixture(scope="session")
-def plane() -> Iterator[ControlPlane]:
+def plane(alone: None) -> Iterator[ControlPlane]:
     """A fresh control plane with our kinds, policies and rights, and no operator."""
     plane = ControlPlane(LAB)
     Operator(plane.layout, plane.operator_kubeconfig).kill()
@@ -86,7 +94,7 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="session")
-def wiped_plane() -> Iterator[ControlPlane]:
+def wiped_plane(alone: None) -> Iterator[ControlPlane]:
     """A second control plane with our kinds, for tests that run engines in their own process: each wipes it."""
     plane = ControlPlane(f"{LAB}-wiped")
     plane.down()
@@ -143,7 +151,7 @@ def quiet(the_operator: Operator) -> None:
 
 
 @pytest.fixture(scope="session")
-def libvirt_hosts() -> Iterator[Machines]:
+def libvirt_hosts(alone: None) -> Iterator[Machines]:
     """Three libvirt hosts, NFS and template server, without a control plane."""
     machines = Machines(LAB)
     if not KEEP:

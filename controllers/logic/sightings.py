@@ -144,7 +144,8 @@ class Sightings:
             new.pop(uuid, None)
             if old is not None and uuid in old:
                 new[uuid] = old[uuid]
-        changed = {u for u, facts in new.items() if old is None or old.get(u) != facts}
+        # A listing often has the very facts of the one before: most of 10,000 at rest, every five seconds.
+        changed = {u for u, facts in new.items() if old is None or ((was := old.get(u)) is not facts and was != facts)}
         changed.update(u for u in old or () if u not in new)
         for uuid in changed if old is not None else ():
             if uuid not in record.unknown and record.state(uuid) != _state(new.get(uuid)):
@@ -158,8 +159,9 @@ class Sightings:
         record.began = {u: at for u, at in record.began.items() if u in record.touched}
         record.echo_until = {u: at for u, at in record.echo_until.items() if at >= listing.begun}
         record.seen, record.connected, record.answered = new, True, listing.ended
+        now = Alive(listing.ended, wall)
         for facts in new.values():
-            self._note_power(host, facts, listing.ended, wall, home)
+            self._note_power(host, facts, now, home)
         return changed
 
     def observed(
@@ -180,7 +182,7 @@ class Sightings:
             record.seen.pop(uuid, None)
         else:
             record.seen[uuid] = facts
-            self._note_power(host, facts, ended, wall, home)
+            self._note_power(host, facts, Alive(ended, wall), home)
         record.touched[uuid] = record.answered = ended
         return old != facts or was_unknown
 
@@ -301,12 +303,12 @@ class Sightings:
             and record.failed >= max(self._signs.get(uuid, self._start), now - ATTEMPT_FRESH)
         )
 
-    def _note_power(self, host: str, facts: InstanceFacts, mono: float, wall: datetime, home: Home) -> None:
+    def _note_power(self, host: str, facts: InstanceFacts, seen: Alive, home: Home) -> None:
         if facts.power is Power.RUNNING:
-            self.sign(facts.uuid, mono)
-            self._alive[facts.uuid] = Alive(mono, wall)
+            self.sign(facts.uuid, seen.mono)
+            self._alive[facts.uuid] = seen
         elif facts.power is Power.PAUSED and home(facts.uuid) not in (host, None):
-            self.sign(facts.uuid, mono)  # Of one without a home (W2) its coming was a sign: it waits for the others.
+            self.sign(facts.uuid, seen.mono)  # Of one without a home (W2) its coming was a sign: it waits for the others.
 
 
 def _state(facts: InstanceFacts | None) -> object:

@@ -1,8 +1,14 @@
 """Two labs never meet, and the demo's addresses are those that examples/ names."""
 
+import subprocess
+import sys
+import uuid
 from itertools import combinations
 
-from lab.layout import LAST_INDEX, Layout
+import pytest
+
+from lab.errors import LabError
+from lab.layout import LAST_INDEX, ROOT, Layout, locked_or
 
 
 def test_the_demo_has_the_addresses_of_the_examples() -> None:
@@ -23,3 +29,20 @@ def ports(lab: Layout) -> set[int]:
     mine = {lab.api_port, lab.etcd_port, lab.etcd_peer_port, lab.controller_manager_port, lab.operator_port}
     assert len(mine) == 5
     return mine
+
+
+def test_a_lock_that_another_process_holds_is_refused_with_the_reason_and_free_after_it() -> None:
+    name = f"test-{uuid.uuid4().hex}"
+    code = f"from lab.layout import locked\nwith locked({name!r}):\n print(flush=True); input()"
+    try:
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            assert other.stdin is not None
+            other.stdout.readline()
+            with pytest.raises(LabError, match="in use"), locked_or("in use", name):
+                pass
+            other.stdin.write(b"\n")
+        with locked_or("in use", name):
+            pass
+    finally:
+        (ROOT / f".{name}.lock").unlink()
