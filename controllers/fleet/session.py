@@ -31,8 +31,6 @@ log = structlog.get_logger(__name__)
 CALL_TIMEOUT = 8.0
 """Seconds for an answer to a listing or an observation: with the listing interval below the 15 s in which a host that
 is gone must be reported."""
-LOOK = 2.0
-"""Seconds between looks at a connection that says nothing by itself."""
 FACTS_INTERVAL = 60.0
 MANY = 8
 """More changed domains than this are read by one listing instead of one by one."""
@@ -286,11 +284,11 @@ class HostSession:
             )
 
     async def _watch(self, endpoint: EndPoint) -> None:
-        """Until the connection breaks (raises)."""
+        """Until the connection breaks (raises): its event says so, or the next listing."""
         due = time.monotonic() + self._interval()
         while True:
             now = time.monotonic()
-            await self._pause(max(min(due - now, LOOK, self._looks.first() - now), 0.0))
+            await self._pause(max(min(due, self._looks.first()) - now, 0.0))
             if not endpoint.alive:
                 raise Unreachable(self._broken_by or "the connection broke")
             uuids = self._looks.take(now := time.monotonic())
@@ -390,5 +388,6 @@ class HostSession:
     async def _pause(self, seconds: float) -> None:
         """Until somebody wakes the session, or so many seconds."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         self._wake.clear()

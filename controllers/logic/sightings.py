@@ -308,7 +308,7 @@ class Sightings:
             self.sign(facts.uuid, seen.mono)
             self._alive[facts.uuid] = seen
         elif facts.power is Power.PAUSED and home(facts.uuid) not in (host, None):
-            self.sign(facts.uuid, seen.mono)  # Of one without a home (W2) its coming was a sign: it waits for the others.
+            self.sign(facts.uuid, seen.mono)  # Without a home (W2) its coming was a sign: it waits for the others.
 
 
 def _state(facts: InstanceFacts | None) -> object:
