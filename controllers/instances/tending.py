@@ -36,7 +36,9 @@ async def tend(work: Work) -> None:
 
 
 async def rest(work: Work) -> None:
-    """Of one that is off, or was never started. Entries that are gone are detached (D3); its mark is settled (M2)."""
+    """Of one that is off, or was never started, and shall be so: no room is kept for a start that nobody wants now.
+    Entries that are gone are detached (D3); its mark is settled (M2)."""
+    work.tools.scheduler.forget(work.obj.uid)
     if work.facts is None or not work.facts.mark:
         _show_unseen(work)
         if work.seen:

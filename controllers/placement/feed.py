@@ -16,8 +16,9 @@ from controllers.placement import records
 from controllers.placement.core.asks import Claim
 from controllers.placement.core.planner import Planner
 
-ASSUMED_FOR = 120.0
-"""Seconds after which a reservation that never became visible is dropped: its writer died or was refused."""
+ASSUMED_FOR = 180.0
+"""Seconds after which a reservation that never became visible is dropped: its writer died or was refused. Longer than
+the longest back-off, after which one whose start waits for something asks again."""
 LOOK_AGAIN = 10.0
 """Seconds between looks at what is assumed still."""
 _ABOVE = frozenset({"HostCluster", "HostPod", "Zone", "Region"})

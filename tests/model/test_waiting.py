@@ -7,6 +7,7 @@ import pytest
 
 from controllers import metrics
 from drivers.base import Power
+from drivers.errors import Busy
 from tests.model.manifests import declared, resources
 from tests.model.store import Obj
 from tests.model.world import HOSTS, MEMORY, TEAM, World, condition
@@ -77,6 +78,20 @@ def test_when_room_that_was_kept_for_another_is_kept_no_longer(world: World) -> 
     world.make("late", {**small, "placement": there})
     waits(world, "late")
     world.edit("big", runStrategy="Halted")
+    placed_soon(world, "late")
+
+
+def test_when_a_start_that_took_the_room_is_not_wanted_any_more(world: World) -> None:
+    """Found: the room of one that waited for its volume was given back two minutes later."""
+    there = {"placement": {"hostRef": {"name": HOSTS[0]}}, "runStrategy": "Manual"}
+    most = {**declared(size=(1, f"{MEMORY * 6 // 10}Gi")), **there}
+    world.faults.fail(None, call="clone_disk", error=Busy)
+    world.make("first", most)
+    world.edit("first", power={"action": "Start", "requestedAt": world.moment()})
+    world.run_until(lambda: _scheduled(world, "first")[0] == "True", 60.0, "it has its host and waits")
+    world.make("late", {**most, "runStrategy": "Always"})
+    waits(world, "late")
+    world.edit("first", power={"action": "Stop", "requestedAt": world.moment()})
     placed_soon(world, "late")
 
 
