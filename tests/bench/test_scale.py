@@ -184,11 +184,8 @@ async def test_a_restarted_operator_reads_only(story: Story, api: Bare) -> None:
 async def test_a_frozen_and_a_flapping_host_cost_the_others_nothing(story: Story, api: Bare) -> None:
     """The healthy hosts' create rate, blocks with and without the two faults taking turns."""
     assert story.made, "no instances were made"
-    block, healthy, disturbed = (
-        min(600, 2 * BLOCK),
-        [],
-        [],
-    )  # All six of them, and the burst, have room beside the others.
+    block = min(600, 2 * BLOCK)  # All six of them, and the burst, have room beside the others.
+    healthy, disturbed = [], []
     faults = Faults(str(story.bench.state))
     async with watching(api, INSTANCES) as seen:
         for turn in range(3):
