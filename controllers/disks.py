@@ -13,6 +13,7 @@ from controllers.engine.base import NotYet, Obj, Refused
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
 from controllers.logic.pool import SUPPORTED
+from controllers.logic.reach import origin_on
 from controllers.logic.visibility import came_late, visible
 from controllers.logic.volumes import VolumeObj, adoption, ignores, may_take, volume_uuid
 from crds.base import ADOPT, IGNORE_ORPHAN, format_quantity
@@ -374,9 +375,8 @@ class DiskWork(DiskCalls):
         if template is not None and not template.deleting:
             return
         for volume in cache.all("Volume"):
-            origin, disk = volume.status.made_from, volume.status.disk
             stays = volume.uid != going.uid and (not volume.deleting or volume.status.attachments)
-            if stays and origin and origin.uid == uid and disk and disk.pool == pool.name:
+            if stays and origin_on(pool, volume) == uid:
                 return
         clones = [d for d in await self.disks_on(pool) if d.mark is not None and d.mark.base == base]
         owners = [cache.by_uid(d.mark.uid) for d in clones if d.mark]

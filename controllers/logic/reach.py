@@ -157,11 +157,15 @@ def owners(pool: Obj[Any, Any], cache: Cache) -> frozenset[str]:
     """uids of all that may have a disk on the pool and are not through with it: what the API knows, and the Templates
     whose cached image goes with a Volume that is on the pool still, after the clone (D4)."""
     found = {obj.uid for kind in ("Volume", "Template", "Snapshot") for obj in cache.all(kind)}
-    for volume in cache.all("Volume"):
-        origin, disk = volume.status.made_from, volume.status.disk
-        if origin and origin.uid and disk and disk.pool == pool.name:
-            found.add(origin.uid)
+    found.update(uid for volume in cache.all("Volume") if (uid := origin_on(pool, volume)))
     return frozenset(found)
+
+
+def origin_on(pool: Obj[Any, Any], volume: Obj[Any, Any]) -> str | None:
+    """uid of what a Volume whose disk is on the pool was made from; None of one that is not, or was made of nothing."""
+    origin, disk = volume.status.made_from, volume.status.disk
+    uid: str | None = origin.uid if origin and disk and disk.pool == pool.name else None
+    return uid
 
 
 def guests_disks(instances: Mapping[str, Any], disks: frozenset[str]) -> bool:

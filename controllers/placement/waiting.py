@@ -6,7 +6,6 @@ becomes free there is kept for it (and for it alone) until it fits.
 """
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from controllers.engine.base import Key
 from controllers.placement.core.asks import Ask, Claim, Shape
 from controllers.placement.core.filters import CAPACITY, NO_POOL, REASONS
 from controllers.placement.core.planner import Planner
-from controllers.placement.core.pools import Picked, pick_empty
+from controllers.placement.core.pools import Picked, pick_empty, sizes
 from controllers.placement.core.story import Placed, Unplaced
 
 STARVES_AFTER = 60.0
@@ -187,10 +186,7 @@ class Waiting:
             if view.judge_alone(row, without=_LACKS_SPACE) == 0:
                 picked = pick_empty(shape, hosts.records[row].pools, self._planner.pools)
                 if isinstance(picked, Picked):
-                    sizes = Counter[str]()
-                    for want in shape.volumes:
-                        sizes[picked.pools[want.entry]] += want.size
-                    yield Kept(host, Claim(namespace="", volumes=dict(sizes)))
+                    yield Kept(host, Claim(namespace="", volumes=sizes(shape, picked.pools)))
 
     def _keep(self, uid: str, room: Kept | None) -> None:
         if room is None:

@@ -14,7 +14,7 @@ from controllers.placement.core.evaluation import FITS, Evaluation
 from controllers.placement.core.filters import FILTERS, PINNED, REASONS
 from controllers.placement.core.hosts import HostRecord, Hosts
 from controllers.placement.core.narrow import narrow
-from controllers.placement.core.pools import PoolRecord, Pools
+from controllers.placement.core.pools import PoolRecord, Pools, sizes
 from controllers.placement.core.story import Placed, Unplaced, alone
 from controllers.placement.core.telling import tell_placed, tell_unplaced
 from controllers.placement.core.terms import Terms
@@ -172,11 +172,7 @@ class Planner:
     @staticmethod
     def claim_of(ask: Ask, placed: Placed, *, starting: bool = True) -> Claim:
         """What the decision takes, once it is taken."""
-        sizes: dict[str, int] = {}
-        for want in ask.shape.volumes:
-            pool = placed.pools[want.entry]
-            sizes[pool] = sizes.get(pool, 0) + want.size
         return Claim(
             namespace=ask.shape.namespace, name=ask.name, labels=ask.labels, hosts=(placed.host,), cpus=ask.shape.cpus,
-            memory=ask.shape.memory, starting=starting, carried=ask.carried, volumes=sizes,
+            memory=ask.shape.memory, starting=starting, carried=ask.carried, volumes=sizes(ask.shape, placed.pools),
         )  # fmt: skip

@@ -157,6 +157,15 @@ def _pick(shape: Shape, reach: frozenset[str], pools: Pools, free_of: Callable[[
     return Picked(chosen, total / len(shape.volumes))
 
 
+def sizes(shape: Shape, pools: Mapping[str, str]) -> dict[str, int]:
+    """Pool → bytes that the volumes take, `pools` being the one of each."""
+    found: dict[str, int] = {}
+    for want in shape.volumes:
+        pool = pools[want.entry]
+        found[pool] = found.get(pool, 0) + want.size
+    return found
+
+
 def in_order(wants: tuple[VolumeWant, ...]) -> list[VolumeWant]:
     """Named pools first, then those with most tags, then the biggest."""
     return sorted(wants, key=lambda w: (not w.pool, -len(w.tags), -w.size, w.entry))
