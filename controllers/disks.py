@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from controllers.diskcalls import POOL_AGAIN, SOON, DiskCalls, PoolObj
-from controllers.engine.base import NotYet, Obj, Refused
+from controllers.diskcalls import POOL_AGAIN, DiskCalls, PoolObj
+from controllers.engine.base import Obj, Refused, Services
+from controllers.fleet.base import Fleet
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
 from controllers.logic.pool import SUPPORTED
 from controllers.logic.reach import origin_on
 from controllers.logic.visibility import came_late, visible
-from controllers.logic.volumes import VolumeObj, adoption, ignores, may_take, volume_uuid
-from crds.base import ADOPT, IGNORE_ORPHAN, format_quantity
+from controllers.logic.volumes import VolumeObj, adoption, may_take, volume_uuid
+from controllers.namesakes import Namesakes
+from crds.base import ADOPT, format_quantity
 from crds.volume import Disk, Origin
 from drivers.base import DiskDefinition, DiskFacts, PoolDefinition
 from drivers.errors import Invalid, NoSpace
@@ -57,7 +59,11 @@ class Made:
 
 
 class DiskWork(DiskCalls):
-    """Shared by all volumes; keeps nothing."""
+    """Shared by all volumes."""
+
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        super().__init__(services, fleet)
+        self._namesakes = Namesakes(services, self)
 
     # ------------------------------------------------------------ what shall be made
 
@@ -121,7 +127,7 @@ class DiskWork(DiskCalls):
                 "in "
                 "spec.storagePoolRef, or remove the annotation.",
             )
-        self._check_orphans(obj)
+        await self._namesakes.check(obj, self._pools_of_zone(obj.spec.zone_ref.name))
         return await self._create(obj, pool, uuid)
 
     async def _create(self, obj: VolumeObj, pool: PoolObj, uuid: str) -> Made:
@@ -303,27 +309,6 @@ class DiskWork(DiskCalls):
             format=old.format if old else "qcow2",
             made_by=obj.spec.made_by.uid if obj.spec.made_by else "", owner=old.owner if old else None,
         )  # fmt: skip
-
-    def _check_orphans(self, obj: VolumeObj) -> None:
-        """N2: a disk of this namespace and name that the API does not know holds the name until somebody decides.
-        Raises NotYet before the disks of each pool in reach were listed once: it may be older than its object."""
-        for pool in self._pools_of_zone(obj.spec.zone_ref.name):
-            if pool.status.orphan_count is None and self.reachable(pool):
-                raise NotYet(SOON)
-            for orphan in pool.status.orphans:
-                if (orphan.kind, orphan.namespace, orphan.name) != ("Volume", obj.namespace, obj.name):
-                    continue
-                known = orphan.uid is not None and self._services.cache.by_uid(orphan.uid) is not None
-                if known or orphan.state != "ready" or ignores(obj, orphan.uuid):
-                    continue
-                raise Refused(
-                    "OrphanExists",
-                    f"Disk {orphan.disk or orphan.uuid} on {pool.key} bears this Volume's name, and its object is "
-                    "gone: "
-                    f"nothing was made. Annotate {ADOPT}: {orphan.uuid} to take it, or {IGNORE_ORPHAN}: {orphan.uuid} "
-                    "to "
-                    "make a new one beside it.",
-                )
 
     # ------------------------------------------------------------ gone
 

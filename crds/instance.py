@@ -259,6 +259,13 @@ class Affinity(Model):
     instance_selector: Annotated[LabelSelector, live("Labels of those instances, in the own namespace only.")]
 
 
+class PreferredHosts(Model):
+    """Hosts that are better than others."""
+
+    host_selector: Annotated[LabelSelector, live("Labels that such a host has, all of them.")]
+    weight: Annotated[int | None, between(1, 100), live("How much better they are. Unset: 50.")] = None
+
+
 class InstancePlacement(Model):
     """Where the instance may run."""
 
@@ -283,6 +290,11 @@ class InstancePlacement(Model):
     host_selector: Annotated[
         LabelSelector | None, on_restart("Labels that the host must have, beside the type's. Unset: any host.")
     ] = None
+    preferred_hosts: Annotated[
+        tuple[PreferredHosts, ...],
+        atomic_list(most=8),
+        on_restart("Hosts that it shall rather run on; where none of them fits, another does. Unset: none."),
+    ] = ()
     priority: Annotated[
         int,
         between(-1000000, 1000000),

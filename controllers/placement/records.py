@@ -13,7 +13,7 @@ from controllers.fleet.base import HostView, Link
 from controllers.logic.capacity import Taken, counts, host_capacity
 from controllers.logic.host import frees
 from controllers.logic.inheritance import effective_allocation, in_scope, lineage, own_allocation
-from controllers.placement.core.asks import Claim, TermKey, TermWant
+from controllers.placement.core.asks import Claim, HostWish, TermKey, TermWant
 from controllers.placement.core.hosts import Audience, HostRecord
 from controllers.placement.core.pools import PoolRecord
 from crds.base import NamespaceSet
@@ -27,7 +27,7 @@ ANYBODY = Audience()
 TAGGED: Mapping[str, tuple[bool, ...]] = {"Bridge": (False,), "Simulated": (False, True)}
 """By uplink type: whether it carries untagged networks, VLANs, or both."""
 PREFERRED = 50
-"""Weight of a preferred term that gives none."""
+"""Weight of preferred hosts, or of a preferred term, that give none."""
 
 
 def host_record(
@@ -197,6 +197,14 @@ def terms_of(instance: InstanceObj) -> tuple[TermWant, ...]:
         )
         for anti, terms in ((False, placement.affinity or ()), (True, placement.anti_affinity or ()))
         for term in terms
+    )
+
+
+def wishes_of(instance: InstanceObj) -> tuple[HostWish, ...]:
+    placement = instance.spec.placement
+    return tuple(
+        HostWish(frozenset(wish.host_selector.match_labels.items()), wish.weight or PREFERRED)
+        for wish in (placement.preferred_hosts if placement else ())
     )
 
 

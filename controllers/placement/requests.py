@@ -9,7 +9,7 @@ from controllers.engine.base import Cache, Obj, Refused
 from controllers.logic.inheritance import lineage
 from controllers.logic.visibility import came_late, visible
 from controllers.placement.core.asks import Ask, Shape, VolumeWant
-from controllers.placement.records import terms_of
+from controllers.placement.records import terms_of, wishes_of
 from crds.instance import InstanceSpec
 from crds.instancestatus import InstanceStatus
 from crds.template import TemplateSpec
@@ -72,6 +72,7 @@ def build(cache: Cache, instance: InstanceObj, avoid: frozenset[str]) -> Ask:
         name=instance.name,
         labels=frozenset(instance.labels.items()),
         terms=terms_of(instance),
+        wishes=wishes_of(instance),
         pinned=placement.host_ref.name if placement and placement.host_ref else "",
         avoid=avoid,
         prefer=last or (status.host_ref.name if status.host_ref else ""),

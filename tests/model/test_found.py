@@ -175,6 +175,36 @@ def test_n2_nothing_is_made_before_the_disks_of_the_pool_were_listed(world: Worl
     assert condition(world.store.get("Volume", "v1", TEAM), "Ready")["reason"] == "OrphanExists"
 
 
+def test_n2_the_disk_of_one_that_has_just_gone_is_found_before_the_pool_lists_it(world: World) -> None:
+    """Found: made again within half a minute, the Volume got a blank disk beside the old one."""
+    spec = {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}
+    world.store.create("Volume", "v1", spec, TEAM)
+    world.rest()
+    world.store.create("Volume", "v2", spec, TEAM)
+    world.run(2.0)
+    disks = {d.disk for d in world.disks()}
+    world.tear("Volume", "v1")
+    world.run(1.0)
+    world.store.create("Volume", "v1", spec, TEAM)
+    world.run(10.0)
+    ready = condition(world.store.get("Volume", "v1", TEAM), "Ready")
+    assert ready["reason"] == "OrphanExists"
+    assert {d.disk for d in world.disks()} == disks
+    world.annotate("Volume", "v1", "adopt", ready["message"].partition("adopt: ")[2].partition(" ")[0])
+    world.run_until(lambda: world.ready("Volume", "v1", TEAM), 60.0, "it is adopted")
+    assert {d.disk for d in world.disks()} == disks
+
+
+def test_a_volume_that_was_deleted_and_is_made_again_waits_for_nothing(world: World) -> None:
+    spec = {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}
+    world.store.create("Volume", "v1", spec, TEAM)
+    world.rest()
+    world.delete("Volume", "v1")
+    world.run_until(lambda: world.store.get("Volume", "v1", TEAM) is None, 60.0, "it goes")
+    world.store.create("Volume", "v1", spec, TEAM)
+    world.run_until(lambda: world.ready("Volume", "v1", TEAM), 2.0, "it is there again")
+
+
 def test_an_address_that_an_instance_shows_is_given_to_no_other_though_nobody_claims_it(world: World) -> None:
     """Found: one that was just adopted has no claim until that of the object before it is gone."""
     world.make("a", declared(nics=1))

@@ -169,6 +169,9 @@ def score(world: World, host: HostRecord, ask: Ask) -> float:
     total += weights["storage"] * (picked[1] if picked else 0.0)
     if ask.prefer == host.name:
         total += weights["last"]
+    for wish in ask.wishes:
+        if all(host.labels.get(key) == value for key, value in wish.selector):
+            total += wish.weight / 100
     for want in ask.terms:
         if want.weight:
             times = members(world, ask, want.key).count(_domain(host, want.key.topology) or "-")

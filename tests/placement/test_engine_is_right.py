@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from controllers.placement.core.asks import Ask
+from controllers.placement.core.hosts import LABELS_KEPT
 from controllers.placement.core.story import Placed, Unplaced
 from tests.placement import reference
 from tests.placement.worlds import Both
@@ -105,3 +106,15 @@ def test_no_host_and_no_pool_ever_gives_more_than_it_has(case: int) -> None:
             assert not held or min(both.world.free(host)) >= 0
         for name, pool in both.world.pools.items():
             assert sum(c.volumes.get(name, 0) for c in both.world.claims.values()) <= pool.free
+
+
+def test_who_asks_for_ever_new_labels_costs_no_memory_and_gets_the_right_hosts() -> None:
+    both = Both(1)
+    for number in range(20):
+        both.put_host(f"h{number}")
+    hosts = both.planner.hosts
+    true = {name for name, host in both.world.hosts.items() if host.labels["gpu"] == "true"}
+    for number in range(2 * LABELS_KEPT):
+        assert not hosts.rows_with(frozenset({("gpu", "true"), ("row", str(number))})).size
+    assert len(hosts._labels) <= LABELS_KEPT
+    assert {hosts.name(row) for row in hosts.rows_with(frozenset({("gpu", "true")}))} == true

@@ -7,7 +7,7 @@ import pytest
 
 from controllers.engine.base import Refused
 from controllers.placement import dump, requests
-from controllers.placement.core.asks import Ask, TermKey, TermWant, VolumeWant
+from controllers.placement.core.asks import Ask, HostWish, TermKey, TermWant, VolumeWant
 from tests.placement.test_whatif import cloud, host, instance, obj
 
 GI = 2**30
@@ -113,6 +113,7 @@ def by_type(**fields: Any) -> dict[str, Any]:
 
 ROOT = {"templateRef": {"name": "debian"}}
 AWAY = {"topology": "HostPod", "instanceSelector": {"matchLabels": {"app": "db"}}}
+FAST_DISK = {"hostSelector": {"matchLabels": {"disk": "fast"}}}
 DB = TermKey("team-a", frozenset({("app", "db")}), "HostPod")
 ROWS: tuple[tuple[str, dict[str, Any], Callable[[Ask], object], object], ...] = (
     ("zoneRef", spec(), lambda a: a.shape.zone, "zone-1"),
@@ -134,6 +135,8 @@ ROWS: tuple[tuple[str, dict[str, Any], Callable[[Ask], object], object], ...] = 
      lambda a: a.terms, (TermWant(DB, True, 7),)),
     ("placement.affinity, required", spec(placement={"affinity": [{**AWAY, "required": True}]}),
      lambda a: a.terms, (TermWant(DB, False, 0),)),
+    ("placement.preferredHosts, and their weight", spec(placement={"preferredHosts": [FAST_DISK, {**FAST_DISK, "weight": 7}]}),
+     lambda a: a.wishes, (HostWish(frozenset({("disk", "fast")}), 50), HostWish(frozenset({("disk", "fast")}), 7))),
     ("labels", spec(), lambda a: a.labels, {("app", "web")}),
     ("firmware", spec(firmware={"type": "UEFI"}), lambda a: a.shape.firmware, "UEFI"),
     ("the template's firmware", spec(volumes=[volume("root", **ROOT)]), lambda a: a.shape.firmware, "UEFI"),

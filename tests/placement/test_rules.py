@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from controllers.placement.core.asks import Ask, Claim, Shape, TermKey, TermWant, VolumeWant
+from controllers.placement.core.asks import Ask, Claim, HostWish, Shape, TermKey, TermWant, VolumeWant
 from controllers.placement.core.filters import FILTERS, OF_INSTANCE
 from controllers.placement.core.hosts import Audience, HostRecord
 from controllers.placement.core.planner import Planner
@@ -221,6 +221,19 @@ BETTER = (
            claims=(on("node-2", labels=WEB),)),
     Better("W9", "preferred anti-affinity", "Preferred", ask={"terms": (replace(term("Host"), weight=50),)},
            claims=(on("node-1", labels=WEB),)),
+    Better("W10", "preferred hosts", "Preferred", second={"labels": {"disk": "fast"}},
+           ask={"wishes": (HostWish(frozenset({("disk", "fast")}), 50),)}),
+    Better("W11", "of two wishes the one that weighs more", "Preferred", first={"labels": {"disk": "fast"}},
+           second={"labels": {"gpu": "true"}},
+           ask={"wishes": (HostWish(frozenset({("disk", "fast")}), 30), HostWish(frozenset({("gpu", "true")}), 60))}),
+    Better("W12", "two small wishes that one host fulfils both", "Preferred", first={"labels": {"disk": "fast"}},
+           second={"labels": {"gpu": "true", "row": "a"}},
+           ask={"wishes": (HostWish(frozenset({("disk", "fast")}), 50), HostWish(frozenset({("gpu", "true")}), 30),
+                           HostWish(frozenset({("row", "a")}), 30))}),
+    Better("W13", "a host with some of the labels that a wish names is no better", "Preferred",
+           first={"labels": {"disk": "fast"}}, second={"labels": {"gpu": "true"}},
+           ask={"wishes": (HostWish(frozenset({("disk", "fast"), ("row", "a")}), 90),
+                           HostWish(frozenset({("gpu", "true")}), 1))}),
 )  # fmt: skip
 
 

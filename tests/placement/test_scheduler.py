@@ -222,6 +222,21 @@ def test_a_wish_is_followed_where_it_can_be_and_never_keeps_one_from_running(clo
     assert set(hosts) == set(cloud.hosts)
 
 
+def test_preferred_hosts_come_first_and_the_explanation_tells_so(cloud: SimCloud) -> None:
+    cloud.build(hosts=2, cpus=2, **ALL)
+    fast = cloud.hosts[1]
+    cloud.api.kubectl.run("label", "hosts.stratiform.dev", fast, "disk=fast")
+    until(lambda: cloud.api.get("Host", fast)["metadata"].get("labels", {}).get("disk") == "fast")
+    wish = {"hostSelector": {"matchLabels": {"disk": "fast"}}, "weight": 100}
+    for number in range(2):
+        cloud.instance(f"m{number}", volumes=None, placement={"preferredHosts": [wish]})
+        assert placed(cloud, f"m{number}") == fast
+    told = cloud.status("Instance", "m0")["placement"]["explanation"]
+    assert {"name": "Preferred", "score": 1000} in told["scores"]
+    cloud.instance("beyond", volumes=None, placement={"preferredHosts": [wish]})
+    assert placed(cloud, "beyond") == cloud.hosts[0]
+
+
 def test_packed_fills_one_host_and_spread_takes_the_emptiest(cloud: SimCloud) -> None:
     cloud.build(hosts=2, placement={"policy": "Spread"})
     for name in ("one", "two"):

@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from controllers.placement.core.asks import Ask, Claim, Shape, TermKey, TermWant, VolumeWant
+from controllers.placement.core.asks import Ask, Claim, HostWish, Shape, TermKey, TermWant, VolumeWant
 from controllers.placement.core.hosts import Audience, HostRecord
 from controllers.placement.core.planner import Planner
 from controllers.placement.core.pools import PoolRecord
@@ -109,6 +109,7 @@ class Both:
             uid=f"u{self.serial}" if self.often(0.8) or not self.world.claims else r.choice(sorted(self.world.claims)),
             shape=shape, labels=self.labels(),
             terms=tuple(self._term(shape.namespace) for _ in range(r.choice((0, 0, 1, 1, 2)))),
+            wishes=tuple(self._wish() for _ in range(r.choice((0, 0, 0, 1, 2)))),
             pinned=self.host_name() if self.often(0.07) else "",
             avoid=frozenset({self.host_name()}) if self.often(0.1) else frozenset(),
             prefer=self.host_name() if self.often(0.2) else "",
@@ -134,6 +135,10 @@ class Both:
         selector = frozenset({("app", r.choice(("web", "db")))}) if self.often(0.85) else frozenset[tuple[str, str]]()
         key = TermKey(namespace, selector, r.choice(TOPOLOGIES))
         return TermWant(key, self.often(0.7), r.choice((0, 0, 50, 100)))
+
+    def _wish(self) -> HostWish:
+        pairs = [pair for pair in (("gpu", "true"), ("disk", "fast")) if self.often(0.6)]
+        return HostWish(frozenset(pairs), self.random.choice((1, 50, 100)))
 
     def claim(self, uid: str, claim: Claim) -> None:
         self.world.claims[uid] = claim

@@ -74,6 +74,15 @@ class TermWant:
     """0: required; else 1…100, preferred."""
 
 
+@dataclass(frozen=True, slots=True)
+class HostWish:
+    """Hosts with all these labels are better for one instance."""
+
+    selector: Labels
+    weight: int
+    """1…100."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One instance to place."""
@@ -83,6 +92,7 @@ class Ask:
     name: str = ""
     labels: Labels = frozenset()
     terms: tuple[TermWant, ...] = ()
+    wishes: tuple[HostWish, ...] = ()
     pinned: str = ""
     avoid: frozenset[str] = frozenset()
     """Hosts where it just failed to start."""

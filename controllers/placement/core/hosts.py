@@ -11,12 +11,16 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.placement.core.asks import Labels
+
 K = TypeVar("K", bound=Hashable)
 Rows = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 LOG_KEPT = 65_536
 """Entries of a change log that are kept; an evaluation that is further behind looks at every host again."""
+LABELS_KEPT = 256
+"""Columns of labels that are kept; who asks for hosts by label may be anybody, and may ask for ever new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +207,19 @@ class Hosts:
         """Which rows have the label; made when first asked for, then kept up to date."""
         column = self._labels.get((key, value))
         if column is None:
+            if len(self._labels) == LABELS_KEPT:
+                self._labels.clear()
             column = self._labels[key, value] = np.zeros(self.capacity, np.bool_)
             for row, record in enumerate(self.records):
                 column[row] = record.labels.get(key) == value
         return column
+
+    def rows_with(self, labels: Labels) -> Rows:
+        """Rows that have all of these labels; all rows where none is named."""
+        found = np.ones(self.size, np.bool_)
+        for key, value in labels:
+            found &= self.labelled(key, value)[: self.size]
+        return np.flatnonzero(found)
 
     def domain(self, row: int, topology: str) -> int:
         """Number of the topology domain that the row is in; -1: not known."""

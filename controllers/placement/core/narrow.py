@@ -1,6 +1,6 @@
-"""What one instance adds to its shape: a pin, starts that failed, required and preferred (anti-)affinity, its last
-host. Works on a copy of the shape's scores, and only where there is something to take away; wishes are looked at in the
-rows that they speak of, which are few beside all hosts.
+"""What one instance adds to its shape: a pin, starts that failed, required and preferred (anti-)affinity, preferred
+hosts, its last host. Works on a copy of the shape's scores, and only where there is something to take away; wishes are
+looked at in the rows that they speak of, which are mostly few beside all hosts.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Narrowed:
     mine: bool = False
     lost: list[Out] = field(default_factory=list)
     wished: Rows | None = None
-    """Rows that the last host or preferred terms speak of; one may be in it twice."""
+    """Rows that the last host, preferred hosts or preferred terms speak of; one may be in it twice."""
     bonus: Floats | None = None
     """What these add there, for each of `wished`."""
 
@@ -133,6 +133,9 @@ def _prefer(found: Narrowed, ask: Ask, hosts: Hosts, terms: Terms) -> None:
         else:
             rows, which = hosts.rows_in(want.key.topology, members.ids)
             parts.append((rows, worth[which]))
+    for wish in ask.wishes:
+        rows = hosts.rows_with(wish.selector)
+        parts.append((rows, np.full(len(rows), PREFERRED * wish.weight / 100, np.float32)))
     row = hosts.row(ask.prefer) if ask.prefer else -1
     if row >= 0:
         parts.append((np.array([row], np.intp), np.array([LAST_HOST[hosts.policy[row]]], np.float32)))

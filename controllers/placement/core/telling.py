@@ -20,7 +20,7 @@ HELPS_FOR = 2048
 
 
 def tell_placed(ask: Ask, view: Evaluation, narrowed: Narrowed, row: int, wished: float) -> Story:
-    """`wished`: what the last host and preferred terms added to the winner's score."""
+    """`wished`: what the last host, preferred hosts and preferred terms added to the winner's score."""
     found = list(zip(NAMES, view.parts[:, row].tolist(), strict=True))
     if narrowed.wished is not None:
         last = LAST_HOST[view.hosts.policy[row]] if ask.prefer and view.hosts.row(ask.prefer) == row else 0.0

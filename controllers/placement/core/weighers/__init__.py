@@ -2,7 +2,7 @@
 
 Adding one: a module here with its `WEIGHER`, its line in `WEIGHERS`, a row in `tests/placement/test_rules.py`, the same
 figure in `tests/placement/reference.py`, its line in `docs/placement.md`, and a run of the simulator. What one instance
-wishes for itself (its last host, preferred terms) is added in `core/narrow.py`.
+wishes for itself (its last host, preferred hosts and terms) is added in `core/narrow.py`.
 """
 
 from itertools import accumulate
@@ -23,7 +23,7 @@ WEIGHERS: tuple[Weigher, ...] = (
 LAST_HOST: Weights = (0.5, 0.2, 0.5)
 """For the host where the instance ran last."""
 PREFERRED = 1.0
-"""For preferred (anti-)affinity terms of weight 100, under every policy."""
+"""For preferred hosts and (anti-)affinity terms of weight 100, under every policy."""
 NAMES = tuple(name for weigher in WEIGHERS for name in weigher.parts)
 _ENDS = tuple(accumulate(len(weigher.parts) for weigher in WEIGHERS))
 _LINES = tuple((w.fill, slice(end - len(w.parts), end)) for w, end in zip(WEIGHERS, _ENDS, strict=True))
