@@ -11,6 +11,7 @@ import structlog
 from controllers import config
 from controllers.engine.engine import Engine, LeaseLost
 from controllers.engine.log import configure
+from controllers.engine.memory import look_seldom
 
 #: Exit codes: 0 ended as asked, 1 a fault at the start, 3 the Lease was lost; killed by SIGALRM: at the Lease's end.
 LOST = 3
@@ -45,6 +46,7 @@ async def finish(engine: Engine) -> int:
 def main() -> int:
     settings = config.read(sys.argv[1:])
     configure(settings.log_format, settings.log_level)
+    look_seldom()
     faulthandler.register(signal.SIGUSR1)  # Says what each thread does, also when the interpreter stands still.
     try:
         return asyncio.run(run(settings))

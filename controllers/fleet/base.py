@@ -73,6 +73,12 @@ class Fleet(Protocol):
     def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
         """host → facts, over all hosts whose present connection was listed."""
 
+    def marked(self, namespace: str, name: str) -> list[InstanceFacts]:
+        """Whatever bears a mark with the name of that Instance, over the same hosts."""
+
+    def owned(self, uid: str) -> list[InstanceFacts]:
+        """Whatever bears a mark of the object with that uid, over the same hosts."""
+
     def unheard(self, uuid: str) -> Mapping[str, InstanceFacts]:
         """host → facts as last seen, over hosts that were listed once and are not connected, nor declared off (H1)."""
 
@@ -101,9 +107,6 @@ class Fleet(Protocol):
         """W3a: this process decided the first placement itself. Ends at a resume or a change we did not make."""
 
     def decided_first(self, uuid: str) -> bool: ...
-
-    def note_sign(self, uuid: str) -> None:
-        """Something showed that the instance may run: counting of rounds starts again."""
 
     def hosts_in_zone(self, zone: str) -> Iterable[str]: ...
 

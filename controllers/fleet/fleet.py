@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-import structlog
-
 from controllers import metrics
 from controllers.engine.base import Hung, Key, NotLeader, Obj, Paused, Services
 from controllers.fleet.base import Clearance, HostView, Link
@@ -33,7 +31,6 @@ from drivers.base import Action, Connection, EndPoint, Expected, InstanceFacts, 
 from drivers.errors import Busy, Rejected, Unreachable
 
 R = TypeVar("R")
-log = structlog.get_logger(__name__)
 
 SOON = 0.5
 """Seconds for which wakes of a Host for its instances' sake are gathered."""
@@ -158,6 +155,12 @@ class LiveFleet:
     def sightings(self, uuid: str) -> Mapping[str, InstanceFacts]:
         return self.book.of(uuid)
 
+    def marked(self, namespace: str, name: str) -> list[InstanceFacts]:
+        return self.book.marked(namespace, name)
+
+    def owned(self, uid: str) -> list[InstanceFacts]:
+        return self.book.owned(uid)
+
     def unheard(self, uuid: str) -> Mapping[str, InstanceFacts]:
         last = self.book.unheard(uuid).items()
         return {host: facts for host, facts in last if host in self._sessions and host not in self._declared}
@@ -230,9 +233,6 @@ class LiveFleet:
     def decided_first(self, uuid: str) -> bool:
         return self.book.decided_first(uuid)
 
-    def note_sign(self, uuid: str) -> None:
-        self.book.sign(uuid, time.monotonic())
-
     def hosts_in_zone(self, zone: str) -> Iterable[str]:
         return self._members.of(zone)
 
@@ -245,10 +245,8 @@ class LiveFleet:
         return self._sessions.get(host)
 
     def home(self, uuid: str) -> str | None:
-        for instance in self._instances(uuid):
-            if instance.status.placement is not None:
-                return str(instance.status.placement.host) if instance.status.placement.host else None
-        return None
+        placement = next((i.status.placement for i in self._instances(uuid) if i.status.placement is not None), None)
+        return str(placement.host) if placement is not None and placement.host else None
 
     def subscribe(self, told: Callable[[str], None]) -> None:
         self._told.append(told)

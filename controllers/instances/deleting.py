@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from controllers.engine.base import Again, Key, Refused
 from controllers.instances import nics, placing, powering, volumes
-from controllers.instances.identify import Marks
 from controllers.instances.work import Work
 from controllers.logic.instance import REPEAT
 from drivers.base import Destroy, Power, Release, Shutdown, Why
@@ -16,7 +15,7 @@ STILL_THERE = 2.0
 """Seconds until a machine that was said to be gone and is not is removed again."""
 
 
-async def delete(work: Work, marks: Marks) -> Again | None:
+async def delete(work: Work) -> Again | None:
     """Raises Refused for everything that has to be waited for: its host first of all (W5)."""
     conditions = work.turn.conditions
     work.update(state="Deleting")
@@ -24,7 +23,7 @@ async def delete(work: Work, marks: Marks) -> Again | None:
     conditions.set("Ready", "False", "Deleting", "The instance is being deleted.")
     await work.turn.may_destroy()
     try:
-        await placing.find(work, marks)
+        await placing.find(work)
     except Refused as refused:
         conditions.set("Deleting", "True", refused.reason, refused.message)
         raise

@@ -1,12 +1,11 @@
 """Before anything else: which UUID is this instance's, does another object have it, and is a machine of it there
 already that has to be taken, or that somebody must decide about (safety.md I1, N2, N3)."""
 
-import time
-from collections import defaultdict
 from typing import Any
 
 from controllers.engine.base import Refused
-from controllers.instances.work import InstanceObj, Tools, Work
+from controllers.fleet.base import Fleet
+from controllers.instances.work import InstanceObj, Work
 from controllers.logic import ownership, records
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import allows, lineage
@@ -14,40 +13,6 @@ from crds.base import ADOPT, IGNORE_ORPHAN, format_time
 from drivers.base import Adopt, InstanceFacts
 
 REFUSED_REASONS = frozenset({"UUIDTaken", "ImportNotAllowed", "OrphanExists", "NotOurs"})
-FRESH = 1.0
-"""Seconds for which the index of marks is good: an orphan is older than that."""
-
-
-class Marks:
-    """Domains with a mark of ours, by name and by uid: rebuilt from the listings at most once a second."""
-
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
-        self._at = -FRESH
-        self._names: dict[tuple[str, str], list[InstanceFacts]] = {}
-        self._uids: dict[str, list[InstanceFacts]] = {}
-
-    def named(self, namespace: str, name: str) -> list[InstanceFacts]:
-        self._refresh()
-        return self._names.get((namespace, name), [])
-
-    def of_uid(self, uid: str, *, fresh: bool = False) -> list[InstanceFacts]:
-        if fresh:
-            self._at = -FRESH
-        self._refresh()
-        return self._uids.get(uid, [])
-
-    def _refresh(self) -> None:
-        if time.monotonic() - self._at < FRESH:
-            return
-        names, uids = defaultdict(list), defaultdict(list)
-        for host in self._tools.services.cache.all("Host"):
-            view = self._tools.fleet.view(host.name)
-            for facts in (view.instances or {}).values() if view else ():
-                if facts.mark is not None:
-                    names[facts.mark.namespace, facts.mark.name].append(facts)
-                    uids[facts.mark.uid].append(facts)
-        self._names, self._uids, self._at = dict(names), dict(uids), time.monotonic()
 
 
 def uuid_of(obj: InstanceObj) -> str:
@@ -55,12 +20,12 @@ def uuid_of(obj: InstanceObj) -> str:
     return obj.spec.uuid or obj.status.uuid or object_uuid(None, obj.uid)
 
 
-def find_uuid(obj: InstanceObj, marks: Marks) -> str:
+def find_uuid(obj: InstanceObj, fleet: Fleet) -> str:
     """As `uuid_of`; where the status was lost, the mark with our uid tells the UUID of an adopted machine."""
     if obj.spec.uuid or obj.status.uuid:
         return uuid_of(obj)
     derived = object_uuid(None, obj.uid)
-    found = [f.uuid for f in marks.of_uid(obj.uid)]
+    found = [f.uuid for f in fleet.owned(obj.uid)]
     return derived if derived in found or not found else found[0]
 
 
@@ -88,7 +53,7 @@ def _claim(obj: InstanceObj) -> ownership.Claim:
     )
 
 
-async def take_or_refuse(work: Work, marks: Marks) -> bool:
+async def take_or_refuse(work: Work) -> bool:
     """Of an instance that is not placed: take the machine that is meant, or say what it waits for. True if one was
     taken (the placement is in the status and saved). Raises Refused."""
     obj, services = work.obj, work.tools.services
@@ -97,13 +62,14 @@ async def take_or_refuse(work: Work, marks: Marks) -> bool:
         adopt=obj.annotations.get(ADOPT, ""), ignore=obj.annotations.get(IGNORE_ORPHAN, ""),
         installations=services.installations,
     )  # fmt: skip
-    found = work.tools.fleet.sightings(work.uuid)
-    known = _existing(work, [*found.values(), *marks.named(obj.namespace, obj.name)])
+    fleet = work.tools.fleet
+    found, named = fleet.sightings(work.uuid), fleet.marked(obj.namespace, obj.name)
+    known = _existing(work, [*found.values(), *named])
     verdict = ownership.judge_found(wish, found, known, imports={h: _imports(work, h) for h in found})
     if verdict is None:
-        candidates = list(marks.named(obj.namespace, obj.name))
+        candidates = list(named)
         if wish.adopt:
-            candidates += work.tools.fleet.sightings(ownership.asked_uuid(wish.adopt)).values()
+            candidates += fleet.sightings(ownership.asked_uuid(wish.adopt)).values()
         verdict = ownership.judge_namesake(wish, candidates, known)
     if verdict is None:
         return False

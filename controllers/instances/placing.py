@@ -4,7 +4,7 @@ H1)."""
 from controllers.engine.base import NotYet, Refused
 from controllers.fleet.base import Link
 from controllers.instances import leaving
-from controllers.instances.identify import Marks, take_or_refuse
+from controllers.instances.identify import take_or_refuse
 from controllers.instances.work import Work
 from controllers.logic import host as host_logic
 from controllers.logic import location
@@ -27,10 +27,10 @@ SOON = 5.0
 LOST_ROUNDS = "Its status was lost, and it was not found yet"
 
 
-async def find(work: Work, marks: Marks) -> None:
+async def find(work: Work) -> None:
     """Sets `work.facts` to the domain on its own host, having followed it and taken stale copies away; returns with
     `work.seen` False when it is not placed. Raises Refused for everything that has to be waited for."""
-    if await _not_known_yet(work, marks):
+    if await _not_known_yet(work):
         return
     if work.ran_twice and work.tools.fleet.unasked(work.spec.zone_ref.name):
         raise NotYet(SOON)  # W4: which of the two is seen first after a start of the operator says nothing.
@@ -46,7 +46,7 @@ async def find(work: Work, marks: Marks) -> None:
         case location.Lost(None) if leaving.homeless(work):
             work.facts, work.seen = None, False
         case location.Lost(found):
-            await _lost(work, marks, found)
+            await _lost(work, found)
         case location.Here(facts, stale):
             work.facts, work.seen = facts, True
             for copy in stale:
@@ -58,7 +58,7 @@ def placed(work: Work) -> bool:
     return placement is not None and placement.host is not None
 
 
-async def _not_known_yet(work: Work, marks: Marks) -> bool:
+async def _not_known_yet(work: Work) -> bool:
     """True for an instance that was never placed and has nothing on any host that it should take."""
     if placed(work):
         return False
@@ -66,7 +66,7 @@ async def _not_known_yet(work: Work, marks: Marks) -> bool:
         return False
     if work.tools.fleet.unasked(work.spec.zone_ref.name):
         raise NotYet(SOON)  # N2: an orphan of its name may be there.
-    if await take_or_refuse(work, marks):
+    if await take_or_refuse(work):
         return False
     if work.spec.uuid and not work.obj.deleting:
         # The user names a machine: whether it runs somewhere is known only when everyone has answered (W3c, not a).
@@ -143,15 +143,15 @@ def freed(work: Work) -> bool:
     return host_logic.frees(work.tools.fleet.out_of_service(work.host), work.placement.decided_at)
 
 
-async def _lost(work: Work, marks: Marks, found: location.Follow | None) -> None:
+async def _lost(work: Work, found: location.Follow | None) -> None:
     """W2: only when no other can run is a quiet copy adopted, or a lost instance placed again. Every host has answered
     then, so that the machine of an adopted UUID is found by its mark too (N2)."""
     _require_clear(work, LOST_ROUNDS, other_than=found.host if found else "")
-    adopted = [] if found else marks.of_uid(work.obj.uid, fresh=True)
+    adopted = [] if found else work.tools.fleet.owned(work.obj.uid)
     if adopted:
         work.uuid = adopted[0].uuid
         work.update(uuid=work.uuid)
-        await find(work, marks)
+        await find(work)
     elif found is not None:
         await _follow(work, found)
         work.facts, work.seen = work.tools.fleet.sightings(work.uuid).get(found.host), True

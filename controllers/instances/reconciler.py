@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn, default_signal
+from controllers.fleet.base import Fleet
 from controllers.instances import deleting, identify, nics, placing, powering, report, running, shape
-from controllers.instances.work import InstanceObj, Memory, Tools, Watched, Work
+from controllers.instances.work import InstanceObj, Memory, Tools, Work
 from controllers.placement.base import Scheduler
 from crds.instance import InstanceSpec, InstanceStatus
 from drivers.errors import DriverError
@@ -28,9 +29,8 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
         "mac": lambda obj: [n.mac_address for n in obj.status.networks if n.mac_address],
     }
 
-    def __init__(self, services: Services, fleet: Watched, scheduler: Scheduler) -> None:
+    def __init__(self, services: Services, fleet: Fleet, scheduler: Scheduler) -> None:
         self._tools = Tools(services, fleet, scheduler)
-        self._marks = identify.Marks(self._tools)
         self._memory: dict[str, Memory] = {}
 
     def references(self, obj: InstanceObj) -> Iterable[Key]:
@@ -79,11 +79,11 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
         obj = turn.obj
         work = Work(
             turn=turn, tools=self._tools, memory=self._memory.setdefault(obj.uid, Memory()),
-            uuid=identify.find_uuid(obj, self._marks),
+            uuid=identify.find_uuid(obj, self._tools.fleet),
         )  # fmt: skip
         try:
             if obj.deleting:
-                again = await deleting.delete(work, self._marks)
+                again = await deleting.delete(work)
                 if again is None:
                     self._memory.pop(obj.uid, None)
                 return again
@@ -108,7 +108,7 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
         try:
             self._check(work)
             work.update(uuid=work.uuid)
-            await placing.find(work, self._marks)
+            await placing.find(work)
             work.recover()
             report.first_state(work)
             if work.turn.paused:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from controllers.engine.base import Obj, Services, Turn
 from controllers.fleet.base import Fleet
@@ -19,19 +19,12 @@ InstanceObj = Obj[InstanceSpec, InstanceStatus]
 R = TypeVar("R")
 
 
-class Watched(Fleet, Protocol):
-    """The fleet with the one question more that instances ask."""
-
-    def out_of_service(self, host: str) -> datetime | None:
-        """The moment at which the host was validly declared off (H1); None if not, or if it has answered since."""
-
-
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What every part is given."""
 
     services: Services
-    fleet: Watched
+    fleet: Fleet
     scheduler: Scheduler
 
 

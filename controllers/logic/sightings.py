@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from controllers.logic.whereabouts import Place, Whereabouts
 from drivers.base import InstanceFacts, Listing, Power
 
 KEPT_ROUNDS = 8
@@ -99,6 +100,8 @@ class Sightings:
     def __init__(self, start: float) -> None:
         self._start = start
         self._hosts: defaultdict[str, _Host] = defaultdict(_Host)
+        self._whereabouts = Whereabouts()
+        """Of what each of them has `seen`."""
         self._signs: dict[str, float] = {}
         self._alive: dict[str, Alive] = {}
         self._first: set[str] = set()
@@ -113,17 +116,25 @@ class Sightings:
 
     def of(self, uuid: str) -> dict[str, InstanceFacts]:
         """host → facts, over the hosts whose present connection was listed."""
-        found: dict[str, InstanceFacts] = {}
-        for host, record in self._hosts.items():
-            facts = (record.seen or {}).get(uuid) if record.connected and uuid not in record.unknown else None
-            if facts is not None:
-                found[host] = facts
-        return found
+        places = [(host, uuid) for host in self._whereabouts.hosts(uuid) if uuid not in self._hosts[host].unknown]
+        return {facts.host: facts for facts in self._shown(places)}
+
+    def marked(self, namespace: str, name: str) -> list[InstanceFacts]:
+        """Whatever bears a mark with that name, over the same hosts."""
+        return self._shown(self._whereabouts.named(namespace, name))
+
+    def owned(self, uid: str) -> list[InstanceFacts]:
+        """Whatever bears a mark of the object with that uid, over the same hosts."""
+        return self._shown(self._whereabouts.owned(uid))
+
+    def _shown(self, places: Iterable[Place]) -> list[InstanceFacts]:
+        records = ((self._hosts[host], uuid) for host, uuid in sorted(places))
+        return [record.seen[uuid] for record, uuid in records if record.connected and record.seen is not None]
 
     def unheard(self, uuid: str) -> dict[str, InstanceFacts]:
         """host → facts as last seen, over the hosts that were listed once and are not connected."""
-        silent = ((host, r.seen) for host, r in self._hosts.items() if r.seen is not None and not r.connected)
-        return {host: seen[uuid] for host, seen in silent if uuid in seen}
+        silent = ((host, self._hosts[host]) for host in self._whereabouts.hosts(uuid))
+        return {host: r.seen[uuid] for host, r in silent if r.seen is not None and not r.connected}
 
     def unknown(self, host: str, uuid: str) -> bool:
         """Whether a call of ours may or may not have happened, and nobody has looked since."""
@@ -147,6 +158,8 @@ class Sightings:
         # A listing often has the very facts of the one before: most of 10,000 at rest, every five seconds.
         changed = {u for u, facts in new.items() if old is None or ((was := old.get(u)) is not facts and was != facts)}
         changed.update(u for u in old or () if u not in new)
+        for uuid in changed:
+            self._whereabouts.changed(host, uuid, old.get(uuid) if old is not None else None, new.get(uuid))
         for uuid in changed if old is not None else ():
             if uuid not in record.unknown and record.state(uuid) != _state(new.get(uuid)):
                 self.sign(uuid, listing.ended)
@@ -183,6 +196,7 @@ class Sightings:
         else:
             record.seen[uuid] = facts
             self._note_power(host, facts, Alive(ended, wall), home)
+        self._whereabouts.changed(host, uuid, old, facts)
         record.touched[uuid] = record.answered = ended
         return old != facts or was_unknown
 

@@ -17,6 +17,7 @@ from controllers.__main__ import finish
 from controllers.engine.base import NotYet, Services
 from controllers.engine.engine import Component, Engine
 from controllers.engine.log import configure
+from controllers.engine.memory import look_seldom
 from controllers.fleet.base import HostView, Link
 from controllers.fleet.fleet import LiveFleet
 from controllers.instances import placing
@@ -63,7 +64,7 @@ class PlacingOnly(InstanceReconciler):
     async def _reconcile(self, work: Work) -> None:
         self._check(work)
         work.update(uuid=work.uuid)
-        await placing.find(work, self._marks)
+        await placing.find(work)
         if not placing.placed(work):
             await placing.choose(work)
         raise NotYet(DONE)
@@ -96,6 +97,7 @@ class Placer(Operator):
 
 
 if __name__ == "__main__":
+    look_seldom()
     given = config.read(sys.argv[1:])
     configure(given.log_format, given.log_level)
     sys.exit(asyncio.run(run(given)))
