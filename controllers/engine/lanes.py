@@ -5,7 +5,7 @@
 
 import asyncio
 import contextvars
-import functools
+import queue
 import threading
 import time
 from collections import deque
@@ -69,6 +69,10 @@ class Threads:
         self._changing: set[tuple[str, _Job]] = set()
         self._away: list[tuple[str, _Job]] = []
         """Given up and not back yet, the longest first."""
+        self._back: deque[_Back] = deque()
+        """Calls that came back, put here by their threads: many are taken by one turn of the loop, which is woken once
+        for all of them, as waking it costs more than most of what it then does."""
+        self._woken = False
 
     async def run(
         self, lane: str, call: Callable[[], R], *, changes: bool, backend: str, name: str, hang: float | None = None
@@ -174,11 +178,9 @@ class Threads:
             lane.peak = max(lane.peak, len(lane.running))
             if job.changes:
                 self._changing.add((lane.name, job))
-            loop = asyncio.get_running_loop()
             if job.hang != float("inf"):
-                job.timer = loop.call_later(job.hang, self._abandon, lane, job)
-            guard = self._guard if job.changes else None
-            thread.give(job, guard, functools.partial(self._came_back, lane, thread), loop)
+                job.timer = job.done.get_loop().call_later(job.hang, self._abandon, lane, job)
+            thread.give(lane, job, self._guard if job.changes else None, self._report)
 
     def _without_thread(self, lane: _Lane, error: RuntimeError) -> None:
         """The system gives no more threads: those that the lane has go on, and without any nobody shall wait."""
@@ -187,7 +189,21 @@ class Threads:
             job = lane.waiting.popleft()
             _settle(job, error=Busy(f"{job.name}: the operator is out of threads ({error}); tried again later"))
 
-    def _came_back(self, lane: _Lane, thread: "_Thread", job: _Job, answer: Any, error: BaseException | None) -> None:
+    def _report(self, back: "_Back") -> None:
+        """In its thread. Raises RuntimeError when the loop is closed."""
+        self._back.append(back)
+        # Whoever sees it True was appended before the loop begins to take: nothing is left behind.
+        if not self._woken:
+            self._woken = True
+            back.job.done.get_loop().call_soon_threadsafe(self._take_back)
+
+    def _take_back(self) -> None:
+        self._woken = False
+        while self._back:
+            self._came_back(self._back.popleft())
+
+    def _came_back(self, back: "_Back") -> None:
+        lane, thread, job = back.lane, back.thread, back.job
         if job.timer is not None:
             job.timer.cancel()
         lane.running.discard(job)
@@ -197,7 +213,7 @@ class Threads:
             log.warning(
                 "hung driver call came back", lane=lane.name, call=job.name, seconds=time.monotonic() - job.started
             )
-        _settle(job, answer, error)
+        _settle(job, back.answer, back.error)
         if self._lanes.get(lane.name) is not lane:
             thread.end()
             return
@@ -235,41 +251,45 @@ def _settle(job: _Job, answer: Any = None, error: BaseException | None = None) -
         job.done.set_result(answer)
 
 
-_Back = Callable[[_Job, Any, BaseException | None], None]
+@dataclass(slots=True)
+class _Back:
+    """A call that came back."""
+
+    lane: _Lane
+    thread: "_Thread"
+    job: _Job
+    answer: Any = None
+    error: BaseException | None = None
+
+
+_Given = tuple[_Lane, _Job, Callable[[], None] | None, Callable[[_Back], None]]
 
 
 class _Thread:
     """A daemon thread that runs one job after another. (An executor's threads would hold up the process's end.)"""
 
     def __init__(self, name: str) -> None:
-        self._given: tuple[_Job, Callable[[], None] | None, _Back, asyncio.AbstractEventLoop] | None = None
-        self._wake = threading.Semaphore(0)
+        self._given: queue.SimpleQueue[_Given | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    def give(self, job: _Job, guard: Callable[[], None] | None, back: _Back, loop: asyncio.AbstractEventLoop) -> None:
-        self._given = (job, guard, back, loop)
-        self._wake.release()
+    def give(self, lane: _Lane, job: _Job, guard: Callable[[], None] | None, report: Callable[[_Back], None]) -> None:
+        self._given.put((lane, job, guard, report))
 
     def end(self) -> None:
-        self._given = None
-        self._wake.release()
+        self._given.put(None)
 
     def _work(self) -> None:
-        while True:
-            self._wake.acquire()
-            if self._given is None:
-                return
-            job, guard, back, loop = self._given
-            answer: Any = None
-            failure: BaseException | None = None
+        while (given := self._given.get()) is not None:
+            lane, job, guard, report = given
+            back = _Back(lane, self, job)
             try:
                 if guard is not None:
                     guard()
-                answer = job.context.run(job.call)
+                back.answer = job.context.run(job.call)
             except BaseException as error:
-                failure = error
+                back.error = error
             try:
-                loop.call_soon_threadsafe(back, job, answer, failure)
+                report(back)
             except RuntimeError:
                 return  # The loop is closed: the process ends.
-            del job, answer, failure
+            del given, job, back
