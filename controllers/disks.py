@@ -9,8 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from controllers.diskcalls import POOL_AGAIN, DiskCalls, PoolObj
-from controllers.engine.base import Obj, Refused, Services
-from controllers.fleet.base import Fleet
+from controllers.engine.base import Obj, Refused
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
 from controllers.logic.pool import SUPPORTED
@@ -59,11 +58,7 @@ class Made:
 
 
 class DiskWork(DiskCalls):
-    """Shared by all volumes."""
-
-    def __init__(self, services: Services, fleet: Fleet) -> None:
-        super().__init__(services, fleet)
-        self._namesakes = Namesakes(services, self)
+    """Shared by all volumes; keeps nothing."""
 
     # ------------------------------------------------------------ what shall be made
 
@@ -106,8 +101,9 @@ class DiskWork(DiskCalls):
 
     # ------------------------------------------------------------ making
 
-    async def make(self, obj: VolumeObj, pool: PoolObj, uuid: str) -> Made:
-        """The disk of a Volume that has none in its status: found again, taken, or made."""
+    async def make(self, obj: VolumeObj, pool: PoolObj, uuid: str, namesakes: Namesakes) -> Made:
+        """The disk of a Volume that has none in its status: found again, taken, or, where no namesake's is in the way,
+        made."""
         if obj.spec.source.existing is not None:
             return await self._take_retained(obj, pool, uuid)
         name = f"{uuid}-1"
@@ -127,7 +123,7 @@ class DiskWork(DiskCalls):
                 "in "
                 "spec.storagePoolRef, or remove the annotation.",
             )
-        await self._namesakes.check(obj, self._pools_of_zone(obj.spec.zone_ref.name))
+        await namesakes.check(obj, self._pools_of_zone(obj.spec.zone_ref.name))
         return await self._create(obj, pool, uuid)
 
     async def _create(self, obj: VolumeObj, pool: PoolObj, uuid: str) -> Made:

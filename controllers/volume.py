@@ -15,6 +15,7 @@ from controllers.holding import Held, Holding
 from controllers.logic.ownership import Claim, holder
 from controllers.logic.references import in_use
 from controllers.logic.volumes import VolumeObj, volume_uuid
+from controllers.namesakes import Namesakes
 from controllers.placement.base import Scheduler
 from crds.base import FINALIZER, format_quantity
 from crds.volume import Disk, VolumeSpec, VolumeStatus
@@ -45,6 +46,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
     def __init__(self, services: Services, fleet: Fleet, scheduler: Scheduler) -> None:
         self._services, self._fleet, self._scheduler = services, fleet, scheduler
         self._disks = DiskWork(services, fleet)
+        self._namesakes = Namesakes(services, self._disks)
         self._holding = Holding(services, fleet)
         self._verified: dict[str, float] = {}
         """uid → when the disk was last seen."""
@@ -167,7 +169,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
                 turn.conditions.set("Ready", "False", "Provisioning", f"The disk is being made on {pool.name}.")
                 await turn.save()
             await turn.ensure_finalizer()
-            made = await self._disks.make(turn.obj, pool, uuid)
+            made = await self._disks.make(turn.obj, pool, uuid, self._namesakes)
         self._record(turn, made)
 
     def _lost_status(self, obj: VolumeObj) -> bool:

@@ -116,8 +116,12 @@ class Sightings:
 
     def of(self, uuid: str) -> dict[str, InstanceFacts]:
         """host → facts, over the hosts whose present connection was listed."""
-        places = [(host, uuid) for host in self._whereabouts.hosts(uuid) if uuid not in self._hosts[host].unknown]
-        return {facts.host: facts for facts in self._shown(places)}
+        records = ((host, self._hosts[host]) for host in sorted(self._whereabouts.hosts(uuid)))
+        return {
+            host: record.seen[uuid]
+            for host, record in records
+            if record.connected and record.seen is not None and uuid not in record.unknown
+        }
 
     def marked(self, namespace: str, name: str) -> list[InstanceFacts]:
         """Whatever bears a mark with that name, over the same hosts."""
@@ -133,8 +137,8 @@ class Sightings:
 
     def unheard(self, uuid: str) -> dict[str, InstanceFacts]:
         """host → facts as last seen, over the hosts that were listed once and are not connected."""
-        silent = ((host, self._hosts[host]) for host in self._whereabouts.hosts(uuid))
-        return {host: r.seen[uuid] for host, r in silent if r.seen is not None and not r.connected}
+        records = ((host, self._hosts[host]) for host in self._whereabouts.hosts(uuid))
+        return {host: r.seen[uuid] for host, r in records if r.seen is not None and not r.connected}
 
     def unknown(self, host: str, uuid: str) -> bool:
         """Whether a call of ours may or may not have happened, and nobody has looked since."""
