@@ -156,6 +156,9 @@ class Bench:
         kubectl.run("create", "namespace", NAMESPACE)
         crd = f"crd/instances.{REFERENCE_GROUP}"
         kubectl.run("wait", "--for=condition=Established", "--timeout=60s", crd)
+        # The first request makes the kind's storage, and is answered 429 until that is there: kubectl waits, the bare
+        # client does not.
+        kubectl.run("get", f"instances.{REFERENCE_GROUP}", "-n", NAMESPACE)
 
     def end(self) -> None:
         self.operator.stop()
