@@ -162,7 +162,7 @@ class Threads:
                 thread = lane.idle.popleft()
             elif lane.threads < self._size:
                 try:
-                    thread = _Thread(f"lane {lane.name} {lane.threads + 1}")
+                    thread = _Thread(lane, self._report)
                 except RuntimeError as error:
                     self._without_thread(lane, error)
                     return
@@ -180,7 +180,7 @@ class Threads:
                 self._changing.add((lane.name, job))
             if job.hang != float("inf"):
                 job.timer = job.done.get_loop().call_later(job.hang, self._abandon, lane, job)
-            thread.give(lane, job, self._guard if job.changes else None, self._report)
+            thread.give(job, self._guard if job.changes else None)
 
     def _without_thread(self, lane: _Lane, error: RuntimeError) -> None:
         """The system gives no more threads: those that the lane has go on, and without any nobody shall wait."""
@@ -200,10 +200,11 @@ class Threads:
     def _take_back(self) -> None:
         self._woken = False
         while self._back:
-            self._came_back(self._back.popleft())
+            # Each for itself: what goes wrong with one keeps no other.
+            asyncio.get_running_loop().call_soon(self._came_back, self._back.popleft())
 
     def _came_back(self, back: "_Back") -> None:
-        lane, thread, job = back.lane, back.thread, back.job
+        lane, thread, job = back.thread.lane, back.thread, back.job
         if job.timer is not None:
             job.timer.cancel()
         lane.running.discard(job)
@@ -255,33 +256,34 @@ def _settle(job: _Job, answer: Any = None, error: BaseException | None = None) -
 class _Back:
     """A call that came back."""
 
-    lane: _Lane
     thread: "_Thread"
     job: _Job
     answer: Any = None
     error: BaseException | None = None
 
 
-_Given = tuple[_Lane, _Job, Callable[[], None] | None, Callable[[_Back], None]]
+_Guard = Callable[[], None]
 
 
 class _Thread:
-    """A daemon thread that runs one job after another. (An executor's threads would hold up the process's end.)"""
+    """A daemon thread that runs one job of its lane after another. (An executor's threads would hold up the process's
+    end.)"""
 
-    def __init__(self, name: str) -> None:
-        self._given: queue.SimpleQueue[_Given | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+    def __init__(self, lane: _Lane, report: Callable[[_Back], None]) -> None:
+        self.lane, self._report = lane, report
+        self._given: queue.SimpleQueue[tuple[_Job, _Guard | None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=f"lane {lane.name} {lane.threads + 1}", daemon=True).start()
 
-    def give(self, lane: _Lane, job: _Job, guard: Callable[[], None] | None, report: Callable[[_Back], None]) -> None:
-        self._given.put((lane, job, guard, report))
+    def give(self, job: _Job, guard: _Guard | None) -> None:
+        self._given.put((job, guard))
 
     def end(self) -> None:
         self._given.put(None)
 
     def _work(self) -> None:
         while (given := self._given.get()) is not None:
-            lane, job, guard, report = given
-            back = _Back(lane, self, job)
+            job, guard = given
+            back = _Back(self, job)
             try:
                 if guard is not None:
                     guard()
@@ -289,7 +291,7 @@ class _Thread:
             except BaseException as error:
                 back.error = error
             try:
-                report(back)
+                self._report(back)
             except RuntimeError:
                 return  # The loop is closed: the process ends.
             del given, job, back
