@@ -17,6 +17,7 @@ from controllers.engine.base import ApiError
 from controllers.engine.credentials import Credentials, CredentialSource
 from crds.base import GROUP, VERSION, Kind
 
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"

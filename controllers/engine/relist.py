@@ -1,6 +1,7 @@
 """Listing: everything once at the start, and metadata every few minutes, to find what the watch lost (design.md §4).
 
-The engine reconciles nothing before `fill` has listed every kind once, so that absence can be believed.
+The engine reconciles nothing before `fill` has listed every kind once, so that absence can be believed. A kind without
+its CRD has no objects, and keeps nothing waiting: those of the other kinds may be there to be let go (N4).
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import structlog
 from controllers import metrics
 from controllers.engine.base import ApiError, Key
 from controllers.engine.cache import ObjectCache
-from controllers.engine.client import JSON, METADATA_ONLY, Client, path_of
+from controllers.engine.client import CRDS, JSON, METADATA_ONLY, Client, path_of
 from controllers.engine.intake import Intake
 from controllers.engine.parsing import key_of
 from crds.base import Kind
@@ -39,16 +40,18 @@ class Relist:
         self._paths = {kind: path_of(entry) for kind, entry in kinds.items()} | {"Namespace": "/api/v1/namespaces"}
 
     async def fill(self) -> None:
-        """List every kind whole; waits for as long as a kind cannot be listed (its CRD may come later)."""
+        """List every kind whole; waits for as long as one cannot be listed that is installed."""
         await asyncio.gather(*(self._fill(kind) for kind in self._paths))
 
     async def begin_watch(self, kind: str) -> str:
         """The resource version from which a watch goes on without loss: of a whole list of just now, or of a new one.
-        Waits for as long as the kind cannot be listed."""
+        Waits for as long as the kind cannot be listed, also for its CRD."""
         version, ended = self._begun.pop(kind, (0, -_FRESH))
-        if time.monotonic() - ended > _FRESH:
-            await self._fill(kind)
-            version, _ = self._begun.pop(kind)
+        while time.monotonic() - ended > _FRESH:
+            if await self._fill(kind):
+                version, ended = self._begun.pop(kind)
+            else:
+                await asyncio.sleep(self._retry)
         return str(version)
 
     async def repair_all(self) -> int:
@@ -67,23 +70,42 @@ class Relist:
                 log.info("relist repaired the cache", kind=kind, objects=found)
         except ApiError as error:
             metrics.RELISTS.labels(kind, error.reason).inc()
-            log.warning("relist failed", kind=kind, error=str(error))
+            if error.status != 404 or await self._installed(kind):
+                log.warning("relist failed", kind=kind, error=str(error))
         except Exception:
             metrics.RELISTS.labels(kind, "Bug").inc()
             log.exception("relist failed", kind=kind)
         return found
 
-    async def _fill(self, kind: str) -> None:
+    async def _fill(self, kind: str) -> bool:
+        """False when the kind is not installed."""
         said = ""
         while True:
             try:
                 await self._whole(kind)
-                return
+                return True
             except ApiError as error:
+                if error.status == 404 and not await self._installed(kind):
+                    return False
                 if error.reason != said:
                     log.warning("cannot be listed yet", kind=kind, error=str(error))
                 said = error.reason
                 await asyncio.sleep(self._retry)
+
+    async def _installed(self, kind: str) -> bool:
+        """Unless the API server knows for sure that the kind has no CRD (a 404 for the kind is no proof): what was
+        known of its objects is gone then."""
+        if kind not in self._kinds:
+            return True
+        name, known = self._kinds[kind].crd_name, self._cache.versions(kind)
+        try:
+            await self._client.get(f"{CRDS}/{name}", kind="CustomResourceDefinition")
+        except ApiError as error:
+            if error.reason == "NotFound":
+                gone = sum(self._intake.gone(key, uid) for key, (uid, _) in known.items())
+                log.warning("not installed, so it has no objects", crd=name, gone=gone)
+                return False
+        return True
 
     async def _whole(self, kind: str) -> int:
         found, version = await self._walk(kind, JSON, self._take_whole)

@@ -1,5 +1,6 @@
 """Lists that come in pages, and a continuation that has expired meanwhile."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from controllers.engine.client import Client
 from controllers.engine.credentials import CredentialSource
 from controllers.engine.intake import Intake
 from controllers.engine.relist import Relist
+from tests.engine.harness import until
 from tests.engine.recorders import Racks
 from tests.engine.server import Server, write_kubeconfig
 from tests.engine.widgets import KINDS
@@ -87,12 +89,55 @@ async def test_a_list_that_fails_changes_nothing(server: Server, relist: Relist,
     assert names(cache) == ["a"]
 
 
+NO_SUCH_PATH = {"reason": "NotFound", "details": {}}
+
+
 async def test_a_kind_that_is_not_there_yet_is_waited_for(server: Server, relist: Relist, cache: ObjectCache) -> None:
+    """Its CRD is there, or nobody can say."""
+
     async def answer(request: web.Request) -> web.Response:
-        if len(server.requests) < 8:
-            return web.json_response({"reason": "NotFound", "details": {}}, status=404)
+        if "customresourcedefinitions" in request.path:
+            return web.json_response({}, status=200 if len(server.requests) % 2 else 403)
+        if len(server.requests) < 20:
+            return web.json_response(NO_SUCH_PATH, status=404)
         return page(10, rack("a", 1)) if request.path.endswith("/racks") else page(10)
 
     server.answer = answer
     await relist.fill()
     assert names(cache) == ["a"]
+
+
+def without_crd(name: str) -> Any:
+    """Answers as for a kind whose CRD is gone; the others have no objects."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.endswith(f"/customresourcedefinitions/{name}"):
+            return web.json_response({"reason": "NotFound", "details": {"name": name}}, status=404)
+        if request.path.endswith(name.partition(".")[0]):
+            return web.json_response(NO_SUCH_PATH, status=404)
+        return page(10)
+
+    return answer
+
+
+async def test_a_kind_without_a_crd_keeps_nothing_waiting_but_its_own_watch(
+    server: Server, relist: Relist, cache: ObjectCache
+) -> None:
+    server.answer = without_crd(KINDS["Rack"].crd_name)
+    await relist.fill()
+    watch = asyncio.ensure_future(relist.begin_watch("Rack"))
+    await until(lambda: len(server.requests) > 20)
+
+    async def installed(request: web.Request) -> web.Response:
+        return page(12, rack("a", 11))
+
+    server.answer = installed
+    assert await watch == "12"
+    assert names(cache) == ["a"]
+
+
+async def test_what_was_known_of_a_kind_goes_with_its_crd(server: Server, relist: Relist, cache: ObjectCache) -> None:
+    cache.apply("Rack", rack("a", 1))
+    server.answer = without_crd(KINDS["Rack"].crd_name)
+    await relist.repair("Rack")
+    assert names(cache) == []
