@@ -59,6 +59,8 @@ class Clearance:
 
 
 class Fleet(Protocol):
+    patience: float
+    """Seconds for which a host that has just been heard of may be silent before its guests are told: some listings."""
     pool_interval: float
     """Seconds between two looks of a host at one of its pools."""
 

@@ -34,6 +34,7 @@ R = TypeVar("R")
 
 SOON = 0.5
 """Seconds for which wakes of a Host for its instances' sake are gathered."""
+SILENT_LISTINGS = 2
 KEEPING = 10.0
 REMEMBERED = 3600.0
 """Seconds for which the signs of an instance that is in no cache and on no host are kept."""
@@ -54,7 +55,7 @@ class LiveFleet:
         """`open_endpoint`: tests wrap what it opens (`drivers.recording`)."""
         self.services = services
         self.simulated_state = simulated_state
-        self.listing_interval = listing_interval
+        self.listing_interval, self.patience = listing_interval, SILENT_LISTINGS * listing_interval
         self.pool_interval = pool_interval
         self.open_endpoint, self.turns = open_endpoint, asyncio.Semaphore(OPENED_AT_ONCE)
         self.book = Sightings(time.monotonic())

@@ -2,7 +2,7 @@
 H1)."""
 
 from controllers.engine.base import NotYet, Refused
-from controllers.fleet.base import Link
+from controllers.fleet.base import HostView, Link
 from controllers.instances import leaving
 from controllers.instances.identify import take_or_refuse
 from controllers.instances.work import Work
@@ -107,6 +107,7 @@ async def _unseen(work: Work, host: str) -> None:
     view = work.tools.fleet.view(host)
     if obj is not None and obj.is_true("Ready") and (view is None or view.link in (Link.CONNECTING, Link.UP)):
         raise NotYet(SOON)
+    _bear(work, view)
     if not work.obj.deleting:
         work.update(state="Unknown")
     since = f" since {view.since:%H:%M:%S} UTC" if view else ""
@@ -118,6 +119,15 @@ async def _unseen(work: Work, host: str) -> None:
         f"Host {host} has not answered{since}{why}: the guest may run there, so it is not {_what(work)}. It goes on "
         f"when {host} answers again. {_advice(work, host)}",
     )
+
+
+def _bear(work: Work, view: HostView | None) -> None:
+    """A line that breaks is mostly back at once: it costs the host's guests no write. Raises NotYet."""
+    if view is None or view.last_contact is None:
+        return
+    patience, silent = work.tools.fleet.patience, (work.now - view.last_contact).total_seconds()
+    if 0 <= silent < patience:  # Below: the clock was set back.
+        raise NotYet(patience - silent)
 
 
 def _what(work: Work) -> str:

@@ -114,18 +114,22 @@ class Watcher:
 
     def _round(self) -> float:
         """Deliver what is new; returns when something is due (time.time())."""
+        now = time.time()
         with self._state.read() as tx:
             first = tx.row("SELECT coalesce(min(id), 0) FROM changes")[0]
             changes = tx.rows("SELECT id, kind, host, uuid, detail FROM changes WHERE id > ? ORDER BY id", self._last)
             due = tx.row("SELECT min(due) FROM domains WHERE due IS NOT NULL")[0]
-            breaks = tx.row("SELECT min(frozen_at + keepalive) FROM hosts WHERE frozen_at IS NOT NULL")[0]
-        now = time.time()
+            frozen = tx.rows("SELECT name, frozen_at + keepalive FROM hosts WHERE frozen_at IS NOT NULL")
         missed = bool(changes) and first > self._last + 1
         if changes:
             self._last = changes[-1][0]
-        if missed or breaks is not None or any(kind == HOST_CHANGED for _, kind, *_ in changes):
+        if missed:
             for watched in self._each():
-                watched.die("events were lost") if missed else watched.look()
+                watched.die("events were lost")
+        stirred = {host for _, kind, host, *_ in changes if kind == HOST_CHANGED}
+        for name in stirred | {host for host, breaks in frozen if breaks <= now}:
+            for watched in tuple(self._watched.get(name, ())):
+                watched.look()
         for _, kind, host, uuid, detail in changes:
             if kind != HOST_CHANGED:
                 event = Event(kind=EventKind(kind), host=host, uuid=uuid, detail=detail)
@@ -137,7 +141,8 @@ class Watcher:
         if due is not None and due <= now:
             with self._state.write(cause="guest") as tx:
                 domains.settle(tx)
-        return min((float(t) for t in (due, breaks) if t is not None and t > now), default=math.inf)
+        times = (due, *(breaks for _, breaks in frozen))
+        return min((float(t) for t in times if t is not None and t > now), default=math.inf)
 
     def _over(self) -> bool:
         return self._ended

@@ -23,7 +23,7 @@ INSTANCES_WANTED = int(os.environ.get("STRATIFORM_BENCH_INSTANCES", "10000" if F
 BLOCK = max(50, INSTANCES_WANTED // 10)
 BURST = min(1000, INSTANCES_WANTED)
 SHARE = 0.95
-"""Of a disturbed block is waited for: the rest may have been sent to the two hosts."""
+"""Of a block is waited for where two hosts are disturbed or will be: the rest may have been sent to them."""
 REST = 60.0
 """Seconds; for the ten minutes see tests/bench/test_ten_thousand.py."""
 SHARED = "placing shares the one Python thread with the starts of what is placed already"
@@ -189,13 +189,14 @@ async def test_a_frozen_and_a_flapping_host_cost_the_others_nothing(story: Story
     faults = Faults(str(story.bench.state))
     async with watching(api, INSTANCES) as seen:
         for turn in range(3):
-            healthy.append((await _burst(story, api, seen, f"h{turn}", block))[1])
-            await asyncio.sleep(1.0)
+            least = seen.ready + block
+            healthy.append((await _burst(story, api, seen, f"h{turn}", block, share=SHARE))[1])
+            await seen.until(lambda least=least: seen.ready >= least, 900)  # type: ignore[misc]
             faults.freeze("node-000")
             flapping = asyncio.create_task(_flap(faults, "node-001"))
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(20.0)  # The frozen one's guests have been told.
             try:
-                # Guests that were sent to the two before they were known to be away wait for them, as they must.
+                # Guests that were sent to the flapping host before it was known to be away wait for it, as they must.
                 disturbed.append((await _burst(story, api, seen, f"d{turn}", block, share=SHARE))[1])
             finally:
                 flapping.cancel()
@@ -205,10 +206,10 @@ async def test_a_frozen_and_a_flapping_host_cost_the_others_nothing(story: Story
             await asyncio.sleep(10.0)
     faults.close()
     story.made += 6 * block
-    fall = 100 * (statistics.median(disturbed) / SHARE / statistics.median(healthy) - 1)
+    fall = 100 * (statistics.median(disturbed) / statistics.median(healthy) - 1)
     record(
         "one host frozen, one flapping: time of a create on the others", round(max(fall, -99), 1), "% more", goal=5,
-        at_most=True, reference=f"{block} instances with all hosts well, s", limits=SCATTER,
+        at_most=True, reference=f"{SHARE:.0%} of {block} instances with all hosts well, s", limits=SCATTER,
         reference_value=round(statistics.median(healthy), 2),
     )  # fmt: skip
     print(f"\nall well {healthy}, one frozen and one flapping {disturbed}")

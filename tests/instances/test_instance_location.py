@@ -3,6 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
+from controllers import metrics
 from controllers.engine.base import Key
 from drivers.base import Power, Why
 from drivers.marks import InstanceMark, decode
@@ -261,3 +264,25 @@ async def test_a_pin_takes_effect_at_the_restart(cloud: Cloud) -> None:
     await until(lambda: _placed(cloud, other(host)), 15.0, what="moved")
     await cloud.ready()
     assert cloud.faults.running(uuid) == (other(host),)
+
+
+async def test_a_line_that_breaks_for_a_moment_costs_the_guest_no_write(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controllers.fleet.fleet.SILENT_LISTINGS", 120)
+    await cloud.operator_restarts()
+    await cloud.make()
+    await cloud.ready()
+    before, host, looks = await cloud.get(), await cloud.host_of(), _looked()
+    cloud.faults.lose_host(host)
+    await cloud.api.until_condition("Host", host, "Ready", "False", deadline=20.0)
+    await until(lambda: _looked() > looks, 10.0, what="looked at meanwhile")
+    cloud.faults.return_host(host)
+    await cloud.api.until_condition("Host", host, "Ready", "True", deadline=20.0)
+    await cloud.settle()
+    assert (await cloud.get())["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+def _looked() -> float:
+    labels = {"kind": "Instance", "result": "NotYet"}
+    return metrics.REGISTRY.get_sample_value("stratiform_reconciles_total", labels) or 0.0
