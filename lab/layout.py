@@ -19,6 +19,8 @@ from lab.errors import LabError
 ROOT = Path("/var/lib/stratiform-lab")
 FIXED = {"demo": 0, "test": 1}
 LAST_INDEX = 82  # 10.(90 + 2 * 82) is 10.254, the last pair of networks.
+SERVICES = IPv4Network("10.96.0.0/12")
+"""No lab's networks are there: the operator fetches no image from the range that clusters use (its cluster_cidrs)."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 
 
@@ -117,11 +119,11 @@ def lab_index(name: str) -> int:
     registry = ROOT / "labs.json"
     with locked("registry"):
         known: dict[str, int] = json.loads(registry.read_text()) if registry.exists() else {}
-        if name in known:
+        if name in known and known[name] in usable():
             return known[name]
-        if len(known) > LAST_INDEX - len(FIXED):
+        if len(known) >= len(usable()):
             known = {other: number for other, number in known.items() if (ROOT / other).exists()}
-        free = set(range(len(FIXED), LAST_INDEX + 1)) - set(known.values())
+        free = usable() - set(known.values())
         if not free:
             raise LabError(f"no addresses left for lab {name!r}: {len(known)} labs are up; take one down first")
         known[name] = min(free)
@@ -129,6 +131,12 @@ def lab_index(name: str) -> int:
         draft.write_text(json.dumps(known, indent=1) + "\n")
         draft.replace(registry)
         return known[name]
+
+
+def usable() -> set[int]:
+    """Numbers for labs without a fixed place."""
+    labs = [Layout("", index) for index in range(len(FIXED), LAST_INDEX + 1)]
+    return {lab.index for lab in labs if not lab.management.overlaps(SERVICES)}
 
 
 @contextmanager

@@ -122,8 +122,8 @@ async def _unseen(work: Work, host: str) -> None:
 
 
 def _bear(work: Work, view: HostView | None) -> None:
-    """A line that breaks is mostly back at once: it costs the host's guests no write. Raises NotYet."""
-    if view is None or view.last_contact is None:
+    """A line that breaks is mostly back at once: it costs guests that are well no write. Raises NotYet."""
+    if view is None or view.last_contact is None or work.obj.deleting or not work.obj.is_true("Ready"):
         return
     patience, silent = work.tools.fleet.patience, (work.now - view.last_contact).total_seconds()
     if 0 <= silent < patience:  # Below: the clock was set back.

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import uuid
+from ipaddress import ip_network
 from itertools import combinations
 
 import pytest
 
+from controllers.config import Settings
 from lab.errors import LabError
-from lab.layout import LAST_INDEX, ROOT, Layout, locked_or
+from lab.layout import LAST_INDEX, ROOT, Layout, locked_or, usable
 
 
 def test_the_demo_has_the_addresses_of_the_examples() -> None:
@@ -23,6 +25,13 @@ def test_no_two_labs_share_a_network_or_a_port() -> None:
         assert {one.management, one.wire}.isdisjoint({other.management, other.wire})
         assert ports(one).isdisjoint(ports(other))
     assert str(labs[-1].wire) == "10.255.0.0/24"
+
+
+def test_images_may_be_fetched_from_every_lab() -> None:
+    ranges = [ip_network(text) for text in Settings().cluster_cidrs]
+    assert len(usable()) > 60
+    for lab in (Layout("x", index) for index in {0, 1} | usable()):
+        assert not any(lab.management.overlaps(taken) for taken in ranges)
 
 
 def ports(lab: Layout) -> set[int]:
