@@ -116,14 +116,14 @@ def lab_index(name: str) -> int:
     """The number of this lab: the same for ever once given, so that addresses in a person's files stay right."""
     if name in FIXED:
         return FIXED[name]
-    registry = ROOT / "labs.json"
+    registry, numbers = ROOT / "labs.json", usable()
     with locked("registry"):
         known: dict[str, int] = json.loads(registry.read_text()) if registry.exists() else {}
-        if name in known and known[name] in usable():
+        if known.get(name) in numbers:
             return known[name]
-        if len(known) >= len(usable()):
+        if len(known) >= len(numbers):
             known = {other: number for other, number in known.items() if (ROOT / other).exists()}
-        free = usable() - set(known.values())
+        free = numbers - set(known.values())
         if not free:
             raise LabError(f"no addresses left for lab {name!r}: {len(known)} labs are up; take one down first")
         known[name] = min(free)

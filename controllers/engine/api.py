@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from controllers.engine.base import ApiError, Conflict, Refused
-from controllers.engine.client import CRDS, Client, path_of
+from controllers.engine.client import Client, crd_path, path_of
 from controllers.engine.turns import forbid_when_paused
 from crds.base import ALLOW_DELETION, API_VERSION, CREDENTIAL, Kind
 
@@ -107,7 +107,7 @@ class KindApi:
         return await self._client.patch(path, body, kind=kind)
 
     async def _crd(self, kind: str) -> dict[str, Any] | None:
-        return await self._get(f"{CRDS}/{self._kinds[kind].crd_name}", "CustomResourceDefinition")
+        return await self._get(crd_path(self._kinds[kind]), "CustomResourceDefinition")
 
     async def _get(self, path: str, kind: str) -> dict[str, Any] | None:
         try:

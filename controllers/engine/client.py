@@ -17,7 +17,6 @@ from controllers.engine.base import ApiError
 from controllers.engine.credentials import Credentials, CredentialSource
 from crds.base import GROUP, VERSION, Kind
 
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -36,6 +35,10 @@ def path_of(kind: Kind, namespace: str = "", name: str = "", sub: str = "") -> s
     parts.append(kind.plural)
     parts += [part for part in (name, sub) if part]
     return "/".join(parts)
+
+
+def crd_path(kind: Kind) -> str:
+    return f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind.crd_name}"
 
 
 class Client:

@@ -15,7 +15,7 @@ import structlog
 from controllers import metrics
 from controllers.engine.base import ApiError, Key
 from controllers.engine.cache import ObjectCache
-from controllers.engine.client import CRDS, JSON, METADATA_ONLY, Client, path_of
+from controllers.engine.client import JSON, METADATA_ONLY, Client, crd_path, path_of
 from controllers.engine.intake import Intake
 from controllers.engine.parsing import key_of
 from crds.base import Kind
@@ -70,7 +70,7 @@ class Relist:
                 log.info("relist repaired the cache", kind=kind, objects=found)
         except ApiError as error:
             metrics.RELISTS.labels(kind, error.reason).inc()
-            if error.status != 404 or await self._installed(kind):
+            if not await self._uninstalled(kind, error):
                 log.warning("relist failed", kind=kind, error=str(error))
         except Exception:
             metrics.RELISTS.labels(kind, "Bug").inc()
@@ -85,27 +85,27 @@ class Relist:
                 await self._whole(kind)
                 return True
             except ApiError as error:
-                if error.status == 404 and not await self._installed(kind):
+                if await self._uninstalled(kind, error):
                     return False
                 if error.reason != said:
                     log.warning("cannot be listed yet", kind=kind, error=str(error))
                 said = error.reason
                 await asyncio.sleep(self._retry)
 
-    async def _installed(self, kind: str) -> bool:
-        """Unless the API server knows for sure that the kind has no CRD (a 404 for the kind is no proof): what was
-        known of its objects is gone then."""
-        if kind not in self._kinds:
-            return True
-        name, known = self._kinds[kind].crd_name, self._cache.versions(kind)
+    async def _uninstalled(self, kind: str, error: ApiError) -> bool:
+        """Whether the kind could not be listed because the API server has no CRD of it: then what was known of its
+        objects is gone. A 404 for the kind is no proof."""
+        if error.status != 404 or kind not in self._kinds:
+            return False
+        newest = max((version for _, version in self._cache.versions(kind).values()), default=0)
         try:
-            await self._client.get(f"{CRDS}/{name}", kind="CustomResourceDefinition")
-        except ApiError as error:
-            if error.reason == "NotFound":
-                gone = sum(self._intake.gone(key, uid) for key, (uid, _) in known.items())
-                log.warning("not installed, so it has no objects", crd=name, gone=gone)
-                return False
-        return True
+            await self._client.get(crd_path(self._kinds[kind]), kind="CustomResourceDefinition")
+        except ApiError as answer:
+            if answer.reason == "NotFound":
+                gone = self._drop(kind, set(), newest)
+                log.warning("not installed, so it has no objects", crd=self._kinds[kind].crd_name, gone=gone)
+                return True
+        return False
 
     async def _whole(self, kind: str) -> int:
         found, version = await self._walk(kind, JSON, self._take_whole)

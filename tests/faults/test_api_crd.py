@@ -24,8 +24,7 @@ def cloud(api: World) -> Iterator[SimCloud]:
     # Those of the world itself would be orphans afterwards.
     api.kubectl.run("delete", "instances", "--all", "-n", api.cloud.namespace)
     yield cloud
-    if _going(api.kubectl):
-        until(lambda: _let_go(api.kubectl), 90.0)
+    until(lambda: _let_go(api.kubectl), 90.0)
     _install(api.kubectl)
     api.bystanders.adopt_again()
 
