@@ -68,7 +68,8 @@ class ImageWork:
         source, target = self._disks.definition(store), self._disks.definition(pool)
         both = {h.name for h in store.status.hosts if h.state == "Ready"}
         try:
-            host = self._disks.host_for(pool, only=both)
+            # Not the first of them, for single calls: what builds a volume answers none about the pool (decision 27).
+            host = self._disks.host_for(pool, prefer=sorted(both)[-1:], only=both)
         except Refused:
             text = f"No host reaches both {store.key} and {pool.key} now."
             raise Refused("PoolNotReachable", text, after=10.0) from None

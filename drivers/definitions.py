@@ -135,6 +135,8 @@ class PoolDefinition:
     """Of the StoragePool or ImageStore object, for messages."""
     installation: str
     source: PoolSource
+    claimed: bool = field(default=False, compare=False)
+    """It was connected before, somewhere: its storage has its claim, and what has none is another (H3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,13 @@ def pool_definition(pool: PoolObj, installation: str) -> PoolDefinition:
     source = source_of(pool.spec)
     if source is None:
         raise ValueError(f"{pool.key} is of type {pool.spec.type}, which has no driver")
-    return PoolDefinition(uuid=pool_uuid(pool), name=pool.name, installation=installation, source=source)
+    return PoolDefinition(
+        uuid=pool_uuid(pool),
+        name=pool.name,
+        installation=installation,
+        source=source,
+        claimed=pool.status.claim is not None,
+    )
 
 
 def source_of(spec: StoragePoolSpec | ImageStoreSpec) -> PoolSource | None:

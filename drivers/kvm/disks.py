@@ -4,7 +4,8 @@ The order never changes: the mark `creating`, the disk, the mark `ready`; and ba
 companions, then the mark. So a disk without a mark is never ours, whenever a host or an operator died.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from drivers.kvm import disk_marks
 from drivers.kvm.connection import Connection
 from drivers.kvm.disk_marks import DiskMarkRead
 from drivers.kvm.failure import is_absent
-from drivers.kvm.pool_paths import refresh
+from drivers.kvm.mounts import Mounts
 from drivers.kvm.pool_xml import volume_element
 from drivers.kvm.pools import Pools
 from drivers.kvm.usage import Usage
@@ -32,18 +33,24 @@ Make = Callable[[Any, Any], int]
 class Disks:
     """Thread-safe; the caller runs one call per disk at a time."""
 
-    def __init__(self, connection: Connection, pools: Pools, usage: Usage) -> None:
+    def __init__(self, connection: Connection, mounts: Mounts, pools: Pools, usage: Usage) -> None:
         self._connection = connection
+        self.mounts = mounts
         self._pools = pools
         self._usage = usage
+
+    @contextlib.contextmanager
+    def _calling(self, what: str, pool: PoolDefinition) -> Iterator[tuple[Any, Any]]:
+        """Gives the raw connection and the libvirt pool; see Connection.calling and Pools.mounted."""
+        with self._connection.calling(what) as raw, self._pools.mounted(raw, pool) as there:
+            yield raw, there
 
     # ---------------------------------------------------------------- looking
 
     def listing(self, pool: PoolDefinition) -> tuple[DiskFacts, ...]:
         users = self._usage.users()
-        with self._connection.calling(f"list the disks of pool {pool.name}") as raw:
-            there = self._pools.active(raw, pool)
-            refresh(there)
+        with self._calling(f"list the disks of pool {pool.name}", pool) as (raw, there):
+            self.mounts.refresh(there)
             volumes = {v.name(): v for v in there.listAllVolumes(0)}
             names = sort_names(list(volumes))
             marks = disk_marks.read_many(raw, there, names.marks)
@@ -55,9 +62,8 @@ class Disks:
 
     def observe(self, pool: PoolDefinition, disk: str) -> DiskFacts | None:
         users = self._usage.users()
-        with self._connection.calling(f"look at disk {disk} on pool {pool.name}") as raw:
-            there = self._pools.active(raw, pool)
-            refresh(there)  # Another host may have made or deleted it.
+        with self._calling(f"look at disk {disk} on pool {pool.name}", pool) as (raw, there):
+            self.mounts.refresh(there)  # Another host may have made or deleted it.
             return self._observe(raw, there, disk, users)
 
     def _observe(self, raw: Any, there: Any, disk: str, users: dict[str, tuple[str, ...]]) -> DiskFacts | None:
@@ -70,9 +76,9 @@ class Disks:
         disk, users = wanted.disk, self._usage.users()
         if not is_disk(disk):
             raise Invalid(f"{disk!r} is no disk name of the form <uuid>-<n>")
-        with self._connection.calling(f"{what} {disk} on pool {pool.name}") as raw:
-            there = self._pools.active(raw, pool)
-            refresh(there)
+        what = f"{what} {disk} on pool {pool.name}"
+        with self._calling(what, pool) as (raw, there):
+            self.mounts.refresh(there)
             found, volume = _find(raw, there, disk)
             if found.there:
                 mark = disk_marks.require_ours(
@@ -92,6 +98,8 @@ class Disks:
                 self._drop(there, disk)
                 delete_volume(there, disk + MARK)
                 raise
+        # Only now is it certain that the disk lies on the storage itself.
+        with self._calling(what, pool) as (raw, there):
             ready = replace(wanted.mark, state=DiskState.READY, size=size or wanted.mark.size)
             disk_marks.write(raw, there, disk, ready)
             facts = self._observe(raw, there, disk, users)
@@ -140,10 +148,10 @@ class Disks:
 
     def copy(self, source: PoolDefinition, disk: str, pool: PoolDefinition, wanted: DiskDefinition) -> DiskFacts:
         def make(raw: Any, there: Any) -> int:
-            store = self._pools.active(raw, source)
-            refresh(store)
-            origin = self._verified(raw, store, disk, source.name)
-            return copy_volume(there, wanted, origin)
+            with self._pools.mounted(raw, source) as store:
+                self.mounts.refresh(store)
+                origin = self._verified(raw, store, disk, source.name)
+                return copy_volume(there, wanted, origin)
 
         return self.make(pool, wanted, f"copy image {disk} from {source.name} to", make)
 
@@ -160,9 +168,8 @@ class Disks:
 
     def resize(self, pool: PoolDefinition, disk: str, size: int) -> DiskFacts:
         users = self._usage.users()
-        with self._connection.calling(f"grow disk {disk} on pool {pool.name}") as raw:
-            there = self._pools.active(raw, pool)
-            refresh(there)
+        with self._calling(f"grow disk {disk} on pool {pool.name}", pool) as (raw, there):
+            self.mounts.refresh(there)
             volume = find_volume(there, disk)
             if volume is None:
                 raise Invalid(f"Host {self._connection.host}: pool {pool.name} has no disk {disk}")
@@ -176,11 +183,10 @@ class Disks:
         return facts
 
     def write_mark(self, pool: PoolDefinition, disk: str, mark: DiskMark) -> None:
-        with self._connection.calling(f"mark disk {disk} on pool {pool.name}") as raw:
-            there = self._pools.active(raw, pool)
+        with self._calling(f"mark disk {disk} on pool {pool.name}", pool) as (raw, there):
             found = disk_marks.read(raw, there, disk)
             if not found.there:
-                refresh(there)
+                self.mounts.refresh(there)
                 found = disk_marks.read(raw, there, disk)
             if found.foreign:
                 raise NotOurs(
@@ -191,8 +197,7 @@ class Disks:
     def write_seed(self, pool: PoolDefinition, disk: str, image: bytes) -> str:
         """In place: a file that is too small grows first, and one that is larger keeps its size."""
         name = disk + SEED
-        with self._connection.calling(f"write the seed of {disk} on pool {pool.name}") as raw:
-            there = self._pools.active(raw, pool)
+        with self._calling(f"write the seed of {disk} on pool {pool.name}", pool) as (raw, there):
             if not create_file(there, name, len(image)):
                 volume = there.storageVolLookupByName(name)
                 size = volume.info()[1]
@@ -206,9 +211,8 @@ class Disks:
 
     def delete(self, pool: PoolDefinition, disk: str, expected_uid: str) -> None:
         users = self._usage.users()
-        with self._connection.calling(f"delete disk {disk} on pool {pool.name}") as raw:
-            there = self._pools.active(raw, pool)
-            refresh(there)
+        with self._calling(f"delete disk {disk} on pool {pool.name}", pool) as (raw, there):
+            self.mounts.refresh(there)
             found, volume = _find(raw, there, disk)
             if not found.there and volume is None:
                 delete_volume(there, disk + MARK)  # Only a blank one can be there.

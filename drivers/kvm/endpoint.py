@@ -23,6 +23,7 @@ from drivers.kvm.connection import Connection
 from drivers.kvm.events import EventHub
 from drivers.kvm.facts import DomainCache
 from drivers.kvm.host import HostReader
+from drivers.kvm.mounts import Mounts
 from drivers.kvm.pool_paths import PoolPaths
 from drivers.kvm.storage import KVMStorage
 from drivers.kvm.usage import Usage
@@ -51,10 +52,10 @@ class KVMEndPoint:
         self._reader = HostReader(connection, wanted.installations)
         self._reader.abilities()
         self._bounded = Bounded(wanted.host, "instance")
-        bounded = Bounded(wanted.host, "pool")
-        paths = PoolPaths(patient, bounded)
+        mounts, bounded = Mounts(wanted.host), Bounded(wanted.host, "pool")
+        paths = PoolPaths(patient, mounts, bounded)
         self._actions = Actions(connection, patient, self._cache, self._reader, paths)
-        self._storage = KVMStorage(patient, bounded, paths, Usage(connection))
+        self._storage = KVMStorage(patient, mounts, bounded, paths, Usage(connection))
 
     @property
     def alive(self) -> bool:

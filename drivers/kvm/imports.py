@@ -12,7 +12,6 @@ from drivers import images
 from drivers.base import DiskDefinition, DiskFacts, ImageSource, PoolDefinition, Progress
 from drivers.errors import NoSpace
 from drivers.kvm.disks import Disks, copy_volume, delete_volume
-from drivers.kvm.pool_paths import refresh
 from drivers.kvm.pool_xml import volume_element
 from drivers.kvm.volume_io import upload
 from drivers.kvm.xml import to_text
@@ -37,7 +36,7 @@ def import_image(
             element = volume_element(wanted.disk + PART, capacity=0, image_format="raw", allocation=0)
             part = there.createXML(to_text(element), 0)
             upload(raw, part, image)
-        refresh(there)  # libvirt reads the arrived file's header, and knows its format for the copy.
+        disks.mounts.refresh(there)  # libvirt reads the arrived file's header, and knows its format for the copy.
         part = there.storageVolLookupByName(wanted.disk + PART)
         size = copy_volume(there, wanted, part)
         delete_volume(there, wanted.disk + PART)

@@ -5,7 +5,6 @@ With a dead server QEMU hangs in the open, and with it the guest, and then every
 the storage is asked first, by a call that may give up.
 """
 
-import time
 from typing import Any
 
 import libvirt
@@ -14,6 +13,7 @@ from drivers.errors import Busy, Invalid
 from drivers.kvm.bounded import EVERYTHING, Bounded
 from drivers.kvm.connection import Connection
 from drivers.kvm.failure import is_absent
+from drivers.kvm.mounts import Mounts, size_of
 from drivers.kvm.pool_xml import MOUNTS, pool_name
 from drivers.kvm.volume_io import find_volume
 from drivers.kvm.xml import parse, value
@@ -33,8 +33,9 @@ def find_pool(raw: Any, uuid: str) -> Any | None:
 class PoolPaths:
     """Pool UUID and file name → path on this host. Called inside `calling`; raises libvirtError, Busy, Unreachable."""
 
-    def __init__(self, connection: Connection, bounded: Bounded) -> None:
+    def __init__(self, connection: Connection, mounts: Mounts, bounded: Bounded) -> None:
         self._connection = connection
+        self._mounts = mounts
         self._bounded = bounded
         self._targets: dict[str, str] = {}
 
@@ -77,11 +78,12 @@ class PoolPaths:
             pool = find_pool(raw, uuid)
             if pool is None or not pool.isActive():
                 raise Busy(f"Host {self._connection.host}: pool {uuid} is not connected there yet")
-            volume = find_volume(pool, name)
-            if volume is None:
-                refresh(pool)
-                volume = find_volume(pool, name)
-            return None if volume is None else int(volume.info()[1])
+            size = size_of(find_volume(pool, name))
+            if size is None:
+                self._mounts.require(pool)
+                self._mounts.refresh(pool)
+                size = size_of(find_volume(pool, name))
+            return size
 
     def learn(self, pool: str, target: str) -> None:
         """A pool that was just connected."""
@@ -106,20 +108,3 @@ class PoolPaths:
                     if target == folder:
                         return str(pool.UUIDString())
         return None
-
-
-def refresh(pool: Any) -> None:
-    """Make libvirt look at the storage anew: files that other hosts made become visible. Retries a moment while a
-    volume is being built, which libvirt refuses."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            pool.refresh(0)
-            return
-        except libvirt.libvirtError as error:
-            busy = error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and "asynchronous" in str(error)
-            if not busy:
-                raise
-            if time.monotonic() > deadline:
-                raise Busy(f"pool {pool.name()} is being written to; its listing has to wait") from error
-            time.sleep(0.1)

@@ -4,8 +4,10 @@ A pool is libvirt's own, of the pool's UUID, never autostarted: at boot a mount 
 from starting. Whether it is the right storage its claim says (safety.md H3).
 """
 
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import libvirt
@@ -14,10 +16,11 @@ from drivers.base import PoolDefinition, PoolFacts
 from drivers.errors import Busy, DriverError, Invalid, Unreachable, WrongPool
 from drivers.kvm.bounded import Bounded
 from drivers.kvm.connection import Connection
-from drivers.kvm.pool_paths import PoolPaths, find_pool, refresh
+from drivers.kvm.mounts import Mounts
+from drivers.kvm.pool_paths import PoolPaths, find_pool
 from drivers.kvm.pool_xml import describe, pool_element, pool_name, same_storage, source_of, target_path
 from drivers.kvm.usage import Usage
-from drivers.kvm.volume_io import create_file, read_file, write_file
+from drivers.kvm.volume_io import create_file, find_volume, read_file, write_file
 from drivers.kvm.xml import Element, parse, to_text, value
 from drivers.storage import claim as claims
 from drivers.storage.names import CLAIM
@@ -40,8 +43,11 @@ _CLAIM_SECONDS = 5.0
 
 
 class Pools:
-    def __init__(self, connection: Connection, bounded: Bounded, paths: PoolPaths, usage: Usage) -> None:
+    def __init__(
+        self, connection: Connection, mounts: Mounts, bounded: Bounded, paths: PoolPaths, usage: Usage
+    ) -> None:
         self._connection = connection
+        self._mounts = mounts
         self._bounded = bounded
         self._paths = paths
         self._usage = usage
@@ -66,16 +72,20 @@ class Pools:
         def look() -> PoolFacts | None:
             with self._connection.calling(f"look at pool {pool.name}") as raw:
                 found = find_pool(raw, pool.uuid)
-                return self._facts(pool, found) if found is not None and found.isActive() else None
+                if found is None or not found.isActive() or find_volume(found, CLAIM) is None:
+                    return None
+                return self._facts(pool, found)
 
         return self._bounded.call(pool.uuid, "tell its size", look, seconds=5.0)
 
-    def active(self, raw: Any, pool: PoolDefinition) -> Any:
-        """The libvirt pool, started. Raises Busy when it is not connected."""
+    @contextlib.contextmanager
+    def mounted(self, raw: Any, pool: PoolDefinition) -> Iterator[Any]:
+        """The libvirt pool, mounted all the time (Mounts.throughout). Raises Busy when it is not connected."""
         found = find_pool(raw, pool.uuid)
         if found is None or not found.isActive():
             raise Busy(f"Host {self._connection.host}: pool {pool.name} is not connected there yet")
-        return found
+        with self._mounts.throughout(found):
+            yield found
 
     # ---------------------------------------------------------------- the steps
 
@@ -93,12 +103,15 @@ class Pools:
                 self._paths.forget(pool.uuid)
             if found.autostart():
                 found.setAutostart(0)
+            if found.isActive() and not self._mounts.is_mounted(found):
+                found.destroy()
             started = not found.isActive()
             if started:
                 found.build(0)
                 self._start(pool, found)
+                self._mounts.began(pool.uuid)
             try:
-                refresh(found)
+                self._mounts.refresh(found)
                 self._claim(pool, found)
             except (DriverError, libvirt.libvirtError):
                 if started:
@@ -121,11 +134,13 @@ class Pools:
             raise Unreachable(words) from error
 
     def _claim(self, pool: PoolDefinition, found: Any) -> None:
-        """Make the claim or check the one that is there. Making it is exclusive: of two hosts one creates the file, and
-        the other waits until something is written in it."""
+        """Make the claim, of a pool that never had one, or check the one that is there. Making it is exclusive: of two
+        hosts one creates the file, and the other waits until something is written in it."""
         wanted = claims.Claim(uuid=pool.uuid, installation=pool.installation, name=pool.name)
         where = f"Host {self._connection.host}: {describe(pool.source)}"
         with self._connection.calling(f"claim pool {pool.name}") as raw:
+            if pool.claimed and find_volume(found, CLAIM) is None:
+                raise claims.missing(wanted, where)
             made = create_file(found, CLAIM, claims.BYTES)
             if made:
                 write_file(raw, found, CLAIM, claims.encode(wanted))

@@ -16,6 +16,7 @@ from drivers.kvm import imports
 from drivers.kvm.bounded import Bounded
 from drivers.kvm.connection import Connection
 from drivers.kvm.disks import Disks
+from drivers.kvm.mounts import Mounts
 from drivers.kvm.pool_paths import PoolPaths
 from drivers.kvm.pools import Pools
 from drivers.kvm.usage import Usage
@@ -29,10 +30,12 @@ COPY_SECONDS = 3600.0
 class KVMStorage:
     """See drivers.base.Storage. Thread-safe."""
 
-    def __init__(self, connection: Connection, bounded: Bounded, paths: PoolPaths, usage: Usage) -> None:
+    def __init__(
+        self, connection: Connection, mounts: Mounts, bounded: Bounded, paths: PoolPaths, usage: Usage
+    ) -> None:
         self._bounded = bounded
-        self._pools = Pools(connection, bounded, paths, usage)
-        self._disks = Disks(connection, self._pools, usage)
+        self._pools = Pools(connection, mounts, bounded, paths, usage)
+        self._disks = Disks(connection, mounts, self._pools, usage)
 
     def connect_pool(self, pool: PoolDefinition) -> PoolFacts:
         return self._pools.connect(pool)

@@ -27,6 +27,7 @@ from drivers.simulated import disks
 from drivers.simulated.disks import Disk
 from drivers.simulated.gate import Effect, Gate
 from drivers.simulated.state import Transaction
+from drivers.storage.claim import Claim, missing
 
 
 class SimulatedStorage:
@@ -45,6 +46,8 @@ class SimulatedStorage:
             row = tx.row("SELECT claim, down FROM stores WHERE address = ?", address)
             if row is not None and row[1]:
                 raise Unreachable(f"pool {pool.name}: its storage {address} does not answer host {self._gate.host}")
+            if pool.claimed and (row is None or not row[0]):
+                raise missing(Claim(uuid=pool.uuid, installation="", name=pool.name), f"storage {address}")
             if row is not None and row[0] and row[0] != pool.uuid:
                 raise WrongPool(
                     f"pool {pool.name}: storage {address} is claimed by pool {row[0]}, not by {pool.uuid}. "

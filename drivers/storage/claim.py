@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from drivers.errors import WrongPool
+from drivers.storage.names import CLAIM
 
 FORMAT_VERSION = 1
 BYTES = 4096
@@ -35,6 +36,15 @@ def decode(content: bytes) -> Claim | None:
         return Claim(uuid=str(body["pool"]), installation=str(body["installation"]), name=str(body.get("name", "")))
     except (ValueError, KeyError, TypeError) as error:
         raise WrongPool(f"the claim on the storage cannot be read ({error}); it is left alone") from error
+
+
+def missing(wanted: Claim, where: str) -> WrongPool:
+    """Of a pool that has been claimed: a new claim there would take an empty folder for its storage."""
+    return WrongPool(
+        f"{where} has no claim ({CLAIM}), which pool {wanted.uuid} ({wanted.name}) has had: it is another storage, or "
+        "it was emptied. Give the pool the right address, or put back what was there. To begin anew with an empty one, "
+        "delete this object and make another."
+    )
 
 
 def check(found: Claim, wanted: Claim, where: str) -> None:

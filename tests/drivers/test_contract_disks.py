@@ -56,6 +56,15 @@ def test_h3_a_refused_pool_is_not_left_connected(backend: Backend, endpoint: End
     assert endpoint.storage.observe_pool(stranger) is None
 
 
+def test_h3_storage_that_was_claimed_and_has_no_claim_is_another(backend: Backend, endpoint: EndPoint) -> None:
+    wanted = backend.pool(new_uuid())
+    with pytest.raises(WrongPool, match=r"no claim.*emptied.*make another"):
+        endpoint.storage.connect_pool(replace(wanted, claimed=True))
+    assert endpoint.storage.observe_pool(wanted) is None
+    endpoint.storage.connect_pool(wanted)
+    assert endpoint.storage.connect_pool(replace(wanted, claimed=True)).uuid == wanted.uuid
+
+
 def test_both_hosts_see_the_same_disks(backend: Backend, endpoint: EndPoint, pool: PoolDefinition) -> None:
     made = endpoint.storage.create_disk(pool, disk_definition())
     other = backend.open(backend.hosts[1])

@@ -6,12 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from drivers.base import EndPoint, GrowDisk, ISCSISource, LocalSource, NFSSource, PoolDefinition, Power
-from drivers.errors import Busy, Invalid, Unreachable, Unsupported, WrongPool
+from drivers.base import EndPoint, GrowDisk, ISCSISource, LocalSource, NFSSource, PoolDefinition, Power, StartPaused
+from drivers.errors import Busy, DriverError, Invalid, Unreachable, Unsupported, WrongPool
+from drivers.kvm import disk_marks
 from drivers.kvm.bounded import Bounded
+from drivers.kvm.pool_xml import target_path
+from drivers.storage.names import CLAIM
 from tests.drivers.builders import MIB, OURS, attachment, disk_definition, machine, new_uuid, until
 from tests.drivers.kvm_backend import KVMBackend
 
@@ -168,6 +172,137 @@ def test_a_dead_server_holds_up_neither_the_host_nor_the_next_call(
     until(lambda: not asking.is_alive(), 40)
     until(lambda: len(node.storage.list_disks(nfs)) == 1, 20)
     assert guest.facts().power is Power.RUNNING
+
+
+def connect(node: EndPoint, pool: PoolDefinition) -> None:
+    """Until libvirt could list it."""
+
+    def connected() -> bool:
+        with contextlib.suppress(DriverError):
+            node.storage.connect_pool(replace(pool, claimed=True))
+            return True
+        return False
+
+    until(connected, 20)
+
+
+def unmount(kvm: KVMBackend, pool: PoolDefinition) -> None:
+    """On node-1, behind libvirt's back, as soon as libvirt has read what it is at."""
+
+    def unmounted() -> bool:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            on_node(kvm, "umount", target_path(pool))
+            return True
+        return False
+
+    until(unmounted)
+
+
+def below_the_mount(kvm: KVMBackend, pool: PoolDefinition) -> list[str]:
+    """What lies in node-1's own folder, which the mount hides."""
+    return sorted(on_node(kvm, "ls", "-A", target_path(pool)).split())
+
+
+def on_node(kvm: KVMBackend, *command: str) -> str:
+    enter = ["nsenter", f"--target={kvm.lab.host('node-1').pid()}", "--mount", "--"]
+    return subprocess.run([*enter, *command], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_h3_a_pool_that_is_not_mounted_any_more_is_not_taken_for_an_empty_one(
+    kvm: KVMBackend, node: EndPoint, nfs: PoolDefinition
+) -> None:
+    made, wanted = node.storage.create_disk(nfs, disk_definition()), disk_definition()
+    stopped = threading.Event()
+    node.subscribe(lambda event: stopped.set() if event.uuid == nfs.uuid else None)
+    guest = machine(kvm, node, disks=(attachment(nfs, made.disk),)).define()
+    for call in (
+        lambda: node.storage.create_disk(nfs, wanted),
+        lambda: node.storage.list_disks(nfs),
+        lambda: node.storage.observe_disk(nfs, made.disk),
+        lambda: node.storage.delete_disk(nfs, made.disk, made.mark.uid if made.mark else ""),
+        lambda: node.storage.write_disk_mark(nfs, wanted.disk, wanted.mark),
+        lambda: guest.apply(StartPaused()),
+    ):
+        node.storage.connect_pool(replace(nfs, claimed=True))
+        unmount(kvm, nfs)
+        stopped.clear()
+        with pytest.raises(Unreachable, match="was not mounted any more"):
+            call()
+        assert stopped.wait(5), "whoever asks libvirt is told that it stopped"
+        assert node.storage.observe_pool(nfs) is None
+        with pytest.raises(Busy, match="not connected"):
+            node.storage.list_disks(nfs)
+        assert below_the_mount(kvm, nfs) == []
+    node.storage.connect_pool(replace(nfs, claimed=True))
+    assert [(disk.disk, disk.mark) for disk in node.storage.list_disks(nfs)] == [(made.disk, made.mark)]
+
+
+def test_h3_a_disk_is_not_made_where_the_mount_was(
+    kvm: KVMBackend, node: EndPoint, nfs: PoolDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, write = disk_definition(), disk_marks.write
+
+    def write_and_unmount(raw: Any, pool: Any, disk: str, mark: Any) -> None:
+        write(raw, pool, disk, mark)
+        unmount(kvm, nfs)
+        pool.refresh(0)  # As libvirt does after an upload.
+
+    monkeypatch.setattr(disk_marks, "write", write_and_unmount)
+    with pytest.raises(Unreachable, match="was not mounted any more"):
+        node.storage.create_disk(nfs, wanted)
+    monkeypatch.undo()
+    assert wanted.disk in below_the_mount(kvm, nfs), "so near it is"
+    node.storage.connect_pool(nfs)
+    assert node.storage.create_disk(nfs, wanted).exists
+    assert wanted.disk in kvm.files(nfs)
+
+
+def test_h3_libvirt_that_unmounts_after_an_upload_loses_nothing(
+    kvm: KVMBackend, node: EndPoint, nfs: PoolDefinition
+) -> None:
+    wanted = disk_definition()
+    node.storage.create_disk(nfs, wanted)
+    kvm.open("node-2").storage.connect_pool(nfs)
+    may_be, refused, ended = ["data"], 0, threading.Event()
+
+    def come_and_go() -> None:
+        """Files that another host deletes while libvirt reads what they are."""
+        other = kvm.raw("node-2").storagePoolLookupByUUIDString(nfs.uuid)
+        while not ended.is_set():
+            other.createXML("<volume><name>brief</name><capacity>65536</capacity></volume>", 0).delete(0)
+
+    churning = threading.Thread(target=come_and_go)
+    churning.start()
+    try:
+        deadline = time.monotonic() + 60
+        while refused < 3 and time.monotonic() < deadline:
+            name = f"{time.monotonic()}"
+            may_be.append(name)
+            try:
+                node.storage.write_disk_mark(nfs, wanted.disk, replace(wanted.mark, name=name))
+            except DriverError:
+                refused += 1
+                connect(node, nfs)
+            else:
+                may_be = [name]
+    finally:
+        ended.set()
+        churning.join()
+    assert refused, "libvirt no longer unmounts what it could not list: decision 27 can be looked at again"
+    found = node.storage.observe_disk(nfs, wanted.disk)
+    assert found is not None
+    assert found.mark is not None
+    assert found.mark.name in may_be
+
+
+def test_h3_a_pool_that_has_been_claimed_is_not_claimed_again(
+    kvm: KVMBackend, node: EndPoint, nfs: PoolDefinition
+) -> None:
+    kvm.libvirt_pool(nfs).storageVolLookupByName(CLAIM).delete(0)
+    with pytest.raises(WrongPool, match=r"no claim.*emptied.*make another"):
+        node.storage.connect_pool(replace(nfs, claimed=True))
+    assert node.storage.observe_pool(nfs) is None
+    assert not (kvm.folder(nfs) / CLAIM).exists()
 
 
 def test_a_hanging_call_gives_up_and_the_next_about_the_same_is_refused_at_once() -> None:
