@@ -23,6 +23,10 @@ class Unreachable(Retryable):
     reason = "Unreachable"
 
 
+class StorageUnreachable(Unreachable):
+    """The host answers, the storage under it does not. Of an action: it was not begun."""
+
+
 class Busy(Retryable):
     """The platform works on this object (a job, a lock, a detach in flight); it will be free again."""
 

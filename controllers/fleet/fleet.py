@@ -28,7 +28,7 @@ from controllers.logic import inheritance
 from controllers.logic.sightings import HostWord, Sightings
 from drivers import registry
 from drivers.base import Action, Connection, EndPoint, Expected, InstanceFacts, Resume
-from drivers.errors import Busy, Rejected, Unreachable
+from drivers.errors import Busy, Rejected, StorageUnreachable, Unreachable
 
 R = TypeVar("R")
 
@@ -185,7 +185,7 @@ class LiveFleet:
             facts = await self._observe(session, uuid, ours=True)
             known = seen = True
             return facts
-        except (Rejected, Busy, NotLeader, Paused):
+        except (Rejected, Busy, StorageUnreachable, NotLeader, Paused):
             known = True
             raise
         except Unreachable as error:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from drivers.errors import Unreachable
+from drivers.errors import StorageUnreachable, Unreachable
 
 T = TypeVar("T")
 
@@ -26,17 +26,18 @@ class Bounded:
     def __init__(self, host: str, kind: str) -> None:
         self._host = host
         self._kind = kind
+        self._silent = StorageUnreachable if kind == "pool" else Unreachable
         self._lock = threading.Lock()
         self._hung: dict[str, str] = {}
 
     def call(self, subject: str, what: str, run: Callable[[], T], seconds: float = STORAGE_SECONDS) -> T:
-        """`run()`'s value or exception. Raises Unreachable after `seconds`, or at once while an earlier call about the
-        same subject is still hanging."""
+        """`run()`'s value or exception. Raises Unreachable (of a pool StorageUnreachable) after `seconds`, or at once
+        while an earlier call about the same subject is still hanging."""
         name = f"Host {self._host}: {f'{self._kind} {subject}' if subject else 'libvirt'}"
         with self._lock:
             hung = self._hung.get(subject)
         if hung is not None:
-            raise Unreachable(f"{name} does not answer: it still hangs in an earlier call, to {hung}")
+            raise self._silent(f"{name} does not answer: it still hangs in an earlier call, to {hung}")
         outcome: list[T] = []
         failure: list[BaseException] = []
         done = threading.Event()
@@ -57,7 +58,7 @@ class Bounded:
         with self._lock:
             if not done.is_set():
                 self._hung[subject] = what
-                raise Unreachable(f"{name} did not answer within {seconds:.3g} s, asked to {what}")
+                raise self._silent(f"{name} did not answer within {seconds:.3g} s, asked to {what}")
         if failure:
             raise failure[0]
         return outcome[0]

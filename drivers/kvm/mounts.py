@@ -16,7 +16,7 @@ from typing import Any
 
 import libvirt
 
-from drivers.errors import Busy, Unreachable
+from drivers.errors import Busy, StorageUnreachable
 from drivers.kvm.failure import is_absent
 from drivers.kvm.volume_io import find_volume
 from drivers.storage.names import CLAIM
@@ -49,8 +49,8 @@ class Mounts:
 
     @contextlib.contextmanager
     def throughout(self, pool: Any) -> Iterator[None]:
-        """Around calls that are about this storage from the first to the last. Raises Unreachable when it was not
-        mounted, and Busy when it was mounted anew meanwhile: what was seen or written then counts for nothing."""
+        """Around calls that are about this storage from the first to the last. Raises StorageUnreachable when it was
+        not mounted, and Busy when it was mounted anew meanwhile: what was seen or written counts for nothing then."""
         uuid = pool.UUIDString()
         mount = self._mounts.get(uuid)
         self.require(pool)
@@ -62,10 +62,12 @@ class Mounts:
                 raise Busy(f"Host {self._host}: pool {pool.name()} was connected anew meanwhile")
 
     def require(self, pool: Any) -> None:
-        """Raises Unreachable when it is not mounted, and stops it: libvirt tells of that, and it is connected anew."""
+        """Raises StorageUnreachable when it is not mounted, and stops it: libvirt tells of that, and it is connected
+        anew."""
         if not self.is_mounted(pool):
             pool.destroy()
-            raise Unreachable(f"Host {self._host}: pool {pool.name()} was not mounted any more; it is connected anew")
+            text = f"Host {self._host}: pool {pool.name()} was not mounted any more; it is connected anew"
+            raise StorageUnreachable(text)
 
     def is_mounted(self, pool: Any) -> bool:
         """Whether the claim of the active pool is in libvirt's list, looked up anew if need be, and on the storage."""

@@ -31,7 +31,8 @@ def find_pool(raw: Any, uuid: str) -> Any | None:
 
 
 class PoolPaths:
-    """Pool UUID and file name → path on this host. Called inside `calling`; raises libvirtError, Busy, Unreachable."""
+    """Pool UUID and file name → path on this host. Called inside `calling`; raises libvirtError, Busy,
+    StorageUnreachable."""
 
     def __init__(self, connection: Connection, mounts: Mounts, bounded: Bounded) -> None:
         self._connection = connection
@@ -59,8 +60,9 @@ class PoolPaths:
         self._targets.pop(pool, None)
 
     def require_answering(self, paths: tuple[str, ...]) -> None:
-        """Raises Busy when one of these files lies on a pool of ours that is not mounted (a start would look below the
-        mount point, and libvirt would make new firmware variables there), Unreachable when its storage is silent."""
+        """Raises Busy when one of these files lies on a pool of ours that is not connected (a start would look below
+        the mount point, and libvirt would make new firmware variables there), StorageUnreachable when the storage is
+        silent or not mounted any more."""
         for path in paths:
             self.size(path)
 

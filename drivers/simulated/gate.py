@@ -34,7 +34,7 @@ ERRORS: dict[str, type[errors.DriverError]] = {
     kind.__name__: kind
     for kind in (
         errors.Unreachable, errors.Busy, errors.Invalid, errors.Unsupported, errors.AuthenticationFailed,
-        errors.NotOurs, errors.NoSpace, errors.WrongPool, errors.BadImage,
+        errors.NotOurs, errors.NoSpace, errors.WrongPool, errors.BadImage, errors.StorageUnreachable,
     )
 }  # fmt: skip
 

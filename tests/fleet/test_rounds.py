@@ -8,7 +8,7 @@ import pytest
 
 from controllers.fleet.base import Link
 from drivers.base import Define, Hardware, InstanceDefinition, Resume, StartPaused
-from drivers.errors import NotOurs, Unreachable
+from drivers.errors import NotOurs, StorageUnreachable, Unreachable
 from drivers.marks import InstanceMark
 from tests.engine.harness import until
 from tests.fleet.world import GI, Operator, World
@@ -160,6 +160,22 @@ async def test_w6_a_call_without_an_answer_is_not_repeated_and_its_host_is_liste
         view = operator.fleet.view("node-1")
         assert view is not None
         assert view.link is Link.UP
+
+
+async def test_silent_storage_costs_no_host_its_connection(world: World) -> None:
+    async with world.operator() as operator:
+        await hosts(world, "node-1", "node-2")
+        guest = await placed(world, operator, "node-1")
+        await guest.define("node-1")
+        before = operator.fleet.view("node-1")
+        world.faults.fail(1, host="node-1", call="StartPaused", error=StorageUnreachable)
+        with pytest.raises(StorageUnreachable):
+            await guest.act("node-1", StartPaused())
+        await guest.act("node-1", StartPaused())  # Over the same connection: another would be in the making.
+        after = operator.fleet.view("node-1")
+        assert before is not None
+        assert after is not None
+        assert (after.link, after.since) == (Link.UP, before.since)
 
 
 async def test_a_call_to_a_host_that_is_not_connected_says_why(world: World) -> None:

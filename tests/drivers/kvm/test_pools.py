@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from drivers.base import EndPoint, GrowDisk, ISCSISource, LocalSource, NFSSource, PoolDefinition, Power, StartPaused
-from drivers.errors import Busy, DriverError, Invalid, Unreachable, Unsupported, WrongPool
+from drivers.errors import Busy, DriverError, Invalid, StorageUnreachable, Unreachable, Unsupported, WrongPool
 from drivers.kvm import disk_marks
 from drivers.kvm.bounded import Bounded
 from drivers.kvm.pool_xml import target_path
@@ -166,7 +166,7 @@ def test_a_dead_server_holds_up_neither_the_host_nor_the_next_call(
         began = time.monotonic()
         assert [f.power for f in node.list_instances("node-1").instances] == [Power.RUNNING]
         assert time.monotonic() - began < 1, "libvirt's client must not wait for a keepalive"
-    with pytest.raises(Unreachable):
+    with pytest.raises(StorageUnreachable):
         guest.apply(GrowDisk("root", 64 * MIB))
     kvm.lab.nfs.revive()
     until(lambda: not asking.is_alive(), 40)
@@ -226,7 +226,7 @@ def test_h3_a_pool_that_is_not_mounted_any_more_is_not_taken_for_an_empty_one(
         node.storage.connect_pool(replace(nfs, claimed=True))
         unmount(kvm, nfs)
         stopped.clear()
-        with pytest.raises(Unreachable, match="was not mounted any more"):
+        with pytest.raises(StorageUnreachable, match="was not mounted any more"):
             call()
         assert stopped.wait(5), "whoever asks libvirt is told that it stopped"
         assert node.storage.observe_pool(nfs) is None
