@@ -5,6 +5,7 @@ from starting. Whether it is the right storage its claim says (safety.md H3).
 """
 
 import contextlib
+import errno
 import re
 import time
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ _WRONG_PATH = (
     "Protocol not supported",
 )
 _CLAIM_SECONDS = 5.0
+_LISTINGS = 4
 
 
 class Pools:
@@ -111,7 +113,8 @@ class Pools:
                 self._start(pool, found)
                 self._mounts.began(pool.uuid)
             try:
-                self._mounts.refresh(found)
+                if not started:
+                    self._mounts.refresh(found)
                 self._claim(pool, found)
             except (DriverError, libvirt.libvirtError):
                 if started:
@@ -121,8 +124,9 @@ class Pools:
             return self._facts(pool, found)
 
     def _start(self, pool: PoolDefinition, found: Any) -> None:
+        """Mount and list it."""
         try:
-            found.create(0)
+            self._create(found)
         except libvirt.libvirtError as error:
             text = _MOUNT.sub("", (error.get_error_message() or "").strip())
             words = f"Host {self._connection.host}: could not mount {describe(pool.source)} for {pool.name}: {text}"
@@ -132,6 +136,17 @@ class Pools:
             if any(word in text for word in _WRONG_PATH):
                 raise Invalid(f"{words}; check server and path, and that the export admits this host") from error
             raise Unreachable(words) from error
+
+    def _create(self, found: Any) -> None:
+        """Again at once where only the listing failed, of a file that another host deleted just then."""
+        for left in reversed(range(_LISTINGS)):
+            try:
+                found.create(0)
+            except libvirt.libvirtError as error:
+                if not left or error.get_int1() != errno.ESTALE:
+                    raise
+            else:
+                return
 
     def _claim(self, pool: PoolDefinition, found: Any) -> None:
         """Make the claim, of a pool that never had one, or check the one that is there. Making it is exclusive: of two
