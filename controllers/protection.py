@@ -46,14 +46,9 @@ class NamespaceProtection:
     def wanted(self) -> Mapping[str, str | None]:
         """Namespaces whose label is wrong, with the value it shall have; None takes it away."""
         cache = self._services.cache
-        instances = list(cache.all("Instance"))
-        protected = {i.namespace for i in instances if not i.problem and i.spec.deletion_protection}
         changes: dict[str, str | None] = {}
-        for namespace in protected | self._labelled():
-            labels = cache.namespace_labels(namespace)
-            if labels is not None and (PROTECTED in labels) != (namespace in protected):
-                changes[namespace] = "true" if namespace in protected else None
+        for namespace, labels in cache.namespaces().items():
+            protected = any(cache.indexed("protected in", namespace))
+            if protected != (PROTECTED in labels):
+                changes[namespace] = "true" if protected else None
         return changes
-
-    def _labelled(self) -> set[str]:
-        return {n for n, labels in self._services.cache.namespaces().items() if PROTECTED in labels}

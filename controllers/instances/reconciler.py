@@ -27,6 +27,7 @@ class InstanceReconciler(Reconciler[InstanceSpec, InstanceStatus]):
         "host": _hosts,
         "address": lambda obj: [a for n in obj.status.networks for a in n.addresses],
         "mac": lambda obj: [n.mac_address for n in obj.status.networks if n.mac_address],
+        "protected in": lambda obj: [obj.namespace] if not obj.problem and obj.spec.deletion_protection else [],
     }
 
     def __init__(self, services: Services, fleet: Fleet, scheduler: Scheduler) -> None:
