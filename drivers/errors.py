@@ -70,7 +70,7 @@ class NoSpace(Rejected):
 
 
 class WrongPool(Rejected):
-    """The claim found on the storage names another pool (safety.md H3)."""
+    """The claim found on the storage names another pool, or there is none and was one (safety.md H3)."""
 
     reason = "WrongPool"
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from drivers.errors import StorageUnreachable, Unreachable
+from drivers.errors import Unreachable
 
 T = TypeVar("T")
 
@@ -23,16 +23,17 @@ EVERYTHING = ""
 class Bounded:
     """Of one connection and one kind of subject (pool, instance). Thread-safe."""
 
-    def __init__(self, host: str, kind: str) -> None:
+    def __init__(self, host: str, kind: str, silent: type[Unreachable] = Unreachable) -> None:
+        """`silent`: what is raised when a subject does not answer."""
         self._host = host
         self._kind = kind
-        self._silent = StorageUnreachable if kind == "pool" else Unreachable
+        self._silent = silent
         self._lock = threading.Lock()
         self._hung: dict[str, str] = {}
 
     def call(self, subject: str, what: str, run: Callable[[], T], seconds: float = STORAGE_SECONDS) -> T:
-        """`run()`'s value or exception. Raises Unreachable (of a pool StorageUnreachable) after `seconds`, or at once
-        while an earlier call about the same subject is still hanging."""
+        """`run()`'s value or exception. Raises `silent` after `seconds`, or at once while an earlier call about the
+        same subject is still hanging."""
         name = f"Host {self._host}: {f'{self._kind} {subject}' if subject else 'libvirt'}"
         with self._lock:
             hung = self._hung.get(subject)

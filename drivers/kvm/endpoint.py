@@ -15,7 +15,7 @@ from drivers.base import (
     LibvirtConnection,
     Listing,
 )
-from drivers.errors import Invalid
+from drivers.errors import Invalid, StorageUnreachable
 from drivers.kvm import facts, guest
 from drivers.kvm.actions import Actions
 from drivers.kvm.bounded import EVERYTHING, Bounded
@@ -52,7 +52,7 @@ class KVMEndPoint:
         self._reader = HostReader(connection, wanted.installations)
         self._reader.abilities()
         self._bounded = Bounded(wanted.host, "instance")
-        mounts, bounded = Mounts(wanted.host), Bounded(wanted.host, "pool")
+        mounts, bounded = Mounts(wanted.host), Bounded(wanted.host, "pool", StorageUnreachable)
         paths = PoolPaths(patient, mounts, bounded)
         self._actions = Actions(connection, patient, self._cache, self._reader, paths)
         self._storage = KVMStorage(patient, mounts, bounded, paths, Usage(connection))

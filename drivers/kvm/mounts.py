@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from typing import Any
 
 import libvirt
@@ -25,14 +25,6 @@ BUILDING_SECONDS = 10.0
 """In which a listing waits for volumes that are being built."""
 
 
-@dataclass(slots=True)
-class _Listing:
-    """That has not begun."""
-
-    done: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None
-
-
 class Mounts:
     """Of one connection. Thread-safe; `pool` is libvirt's."""
 
@@ -41,7 +33,8 @@ class Mounts:
         self._mounts: dict[str, object] = {}
         self._lock = threading.Lock()
         self._running: dict[str, threading.Lock] = {}
-        self._next: dict[str, _Listing] = {}
+        self._next: dict[str, Future[None]] = {}
+        """Listings that have not begun."""
 
     def began(self, uuid: str) -> None:
         """The pool was mounted."""
@@ -82,13 +75,11 @@ class Mounts:
         uuid = pool.UUIDString()
         with self._lock:
             running = self._running.setdefault(uuid, threading.Lock())
-            listing, mine = self._next.get(uuid), _Listing()
-            if listing is None:
-                self._next[uuid] = mine
-        if listing is not None:
-            listing.done.wait()
-            if listing.error is not None:
-                raise listing.error
+            shared = self._next.get(uuid)
+            if shared is None:
+                mine = self._next[uuid] = Future()
+        if shared is not None:
+            shared.result()
             return
         with running:
             with self._lock:
@@ -96,10 +87,9 @@ class Mounts:
             try:
                 _refresh(pool)
             except BaseException as error:
-                mine.error = error
+                mine.set_exception(error)
                 raise
-            finally:
-                mine.done.set()
+            mine.set_result(None)
 
 
 def size_of(volume: Any | None) -> int | None:

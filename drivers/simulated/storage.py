@@ -47,7 +47,9 @@ class SimulatedStorage:
             if row is not None and row[1]:
                 raise Unreachable(f"pool {pool.name}: its storage {address} does not answer host {self._gate.host}")
             if pool.claimed and (row is None or not row[0]):
-                raise missing(Claim(uuid=pool.uuid, installation="", name=pool.name), f"storage {address}")
+                raise missing(
+                    Claim(uuid=pool.uuid, installation=pool.installation, name=pool.name), f"storage {address}"
+                )
             if row is not None and row[0] and row[0] != pool.uuid:
                 raise WrongPool(
                     f"pool {pool.name}: storage {address} is claimed by pool {row[0]}, not by {pool.uuid}. "

@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from drivers.kvm import disk_marks
 from drivers.kvm.bounded import Bounded
 from drivers.kvm.pool_xml import target_path
 from drivers.storage.names import CLAIM
+from lab.errors import LabError
 from tests.drivers.builders import MIB, OURS, attachment, disk_definition, machine, new_uuid, until
 from tests.drivers.kvm_backend import KVMBackend
 
@@ -177,35 +178,26 @@ def test_a_dead_server_holds_up_neither_the_host_nor_the_next_call(
 def connect(node: EndPoint, pool: PoolDefinition) -> None:
     """Until libvirt could list it."""
 
-    def connected() -> bool:
-        with contextlib.suppress(DriverError):
-            node.storage.connect_pool(replace(pool, claimed=True))
-            return True
-        return False
-
-    until(connected, 20)
+    until(lambda: succeeds(DriverError, lambda: node.storage.connect_pool(replace(pool, claimed=True))), 20)
 
 
 def unmount(kvm: KVMBackend, pool: PoolDefinition) -> None:
     """On node-1, behind libvirt's back, as soon as libvirt has read what it is at."""
-
-    def unmounted() -> bool:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            on_node(kvm, "umount", target_path(pool))
-            return True
-        return False
-
-    until(unmounted)
+    until(lambda: succeeds(LabError, lambda: kvm.lab.host("node-1").exec(["umount", target_path(pool)])))
 
 
 def below_the_mount(kvm: KVMBackend, pool: PoolDefinition) -> list[str]:
     """What lies in node-1's own folder, which the mount hides."""
-    return sorted(on_node(kvm, "ls", "-A", target_path(pool)).split())
+    return sorted(kvm.lab.host("node-1").exec(["ls", "-A", target_path(pool)]).stdout.split())
 
 
-def on_node(kvm: KVMBackend, *command: str) -> str:
-    enter = ["nsenter", f"--target={kvm.lab.host('node-1').pid()}", "--mount", "--"]
-    return subprocess.run([*enter, *command], check=True, stdout=subprocess.PIPE, text=True).stdout
+def succeeds(error: type[Exception], call: Callable[[], object]) -> bool:
+    """Whether it does not raise `error`."""
+    try:
+        call()
+    except error:
+        return False
+    return True
 
 
 def test_h3_a_pool_that_is_not_mounted_any_more_is_not_taken_for_an_empty_one(
@@ -313,11 +305,4 @@ def test_a_hanging_call_gives_up_and_the_next_about_the_same_is_refused_at_once(
         bounded.call("p", "delete", lambda: None)
     assert bounded.call("q", "list", lambda: 7) == 7
     back.set()
-    until(lambda: _answers(bounded))
-
-
-def _answers(bounded: Bounded) -> bool:
-    try:
-        return bounded.call("p", "list", lambda: True)
-    except Unreachable:
-        return False
+    until(lambda: succeeds(Unreachable, lambda: bounded.call("p", "list", lambda: True)))
