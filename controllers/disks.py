@@ -5,11 +5,12 @@ Every call goes through a host that reaches the pool. Raises Refused with the wo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from controllers.diskcalls import POOL_AGAIN, DiskCalls, PoolObj
-from controllers.engine.base import Obj, Refused
+from controllers.engine.base import Obj, Refused, Services
+from controllers.fleet.base import Fleet
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
 from controllers.logic.pool import SUPPORTED
@@ -58,7 +59,13 @@ class Made:
 
 
 class DiskWork(DiskCalls):
-    """Shared by all volumes; keeps nothing."""
+    """Shared by all volumes and templates."""
+
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        super().__init__(services, fleet)
+        self._leaving: dict[str, datetime] = {}
+        """uid of a Volume or Template → since when this process takes away what it has on pools. A Volume is on record
+        as attached until it is gone, and by then it has looked whether its image is needed still."""
 
     # ------------------------------------------------------------ what shall be made
 
@@ -311,6 +318,7 @@ class DiskWork(DiskCalls):
     async def dispose(self, obj: VolumeObj, pool: PoolObj, disk: str, *, retain: bool) -> None:
         """The disk goes, or stays with the mark `retained`; a base image that only it needed goes too (D4). "
         "Idempotent."""
+        self._leaves(obj)
         facts = await self.look(pool, disk)
         mark = facts.mark if facts else None
         if facts is not None and facts.unreadable:
@@ -348,6 +356,7 @@ class DiskWork(DiskCalls):
         """D4: a cached image goes with its last clone, once its Template is gone; called for either, `going`.
         Idempotent. What a host lists may be old by what another one did (NFS): a clone that a Volume stands for counts
         without being seen, and one that is nobody's any more is looked for again for a while. Raises Refused then."""
+        since = self._leaves(going)
         facts = await self.look(pool, base)
         if facts is None or facts.mark is None or facts.mark.kind != "Template":
             return
@@ -356,17 +365,28 @@ class DiskWork(DiskCalls):
         if template is not None and not template.deleting:
             return
         for volume in cache.all("Volume"):
-            stays = volume.uid != going.uid and (not volume.deleting or volume.status.attachments)
+            # Whose disk is still to go looks for the image after that, and finds the Template going.
+            stays = not volume.deleting or (volume.status.attachments and volume.uid not in self._leaving)
             if stays and origin_on(pool, volume) == uid:
                 return
-        clones = [d for d in await self.disks_on(pool) if d.mark is not None and d.mark.base == base]
-        owners = [cache.by_uid(d.mark.uid) for d in clones if d.mark]
-        early = going.deleted_at is not None and self._services.now() < going.deleted_at + SHOWN_YET
+        clones = [d.mark for d in await self.disks_on(pool) if d.mark is not None and d.mark.base == base]
         if not clones:
             await self.delete(pool, base, uid)
-        elif early and all(owner is None or owner.deleting for owner in owners):
-            text = f"{pool.key} shows disk {clones[0].disk} still, a clone of {base}: one of the two goes last."
+        elif self._services.now() < since + SHOWN_YET and all(map(self._goes, clones)):
+            clone = f"{clones[0].uuid}-{clones[0].n}"
+            text = f"{pool.key} shows disk {clone} still, a clone of {base}: one of the two goes last."
             raise Refused("StillThere", text, after=STILL_THERE)
+
+    def _goes(self, mark: DiskMark) -> bool:
+        """Whether a clone is being taken away, or has been: nobody's disk stays only as retained."""
+        owner = self._services.cache.by_uid(mark.uid)
+        return mark.state is not DiskState.RETAINED and (owner is None or owner.deleting)
+
+    def _leaves(self, obj: Obj[Any, Any]) -> datetime:
+        """Since when; noted for as long as the object is there."""
+        for uid in [uid for uid in self._leaving if self._services.cache.by_uid(uid) is None]:
+            del self._leaving[uid]
+        return self._leaving.setdefault(obj.uid, self._services.now())
 
 
 def _origin(obj: VolumeObj, mark: DiskMark) -> Origin:

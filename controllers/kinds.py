@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from controllers.config import Settings
+from controllers.disks import DiskWork
 from controllers.engine.base import Reconciler, Services
 from controllers.engine.engine import Component
 from controllers.fleet.fleet import LiveFleet
@@ -51,7 +52,7 @@ class Wiring:
 
     def reconcilers(self, services: Services) -> Iterable[Reconciler[Any, Any]]:
         """One for each kind."""
-        fleet, scheduler = self._fleet, self._scheduler
+        fleet, scheduler, disks = self._fleet, self._scheduler, DiskWork(services, self._fleet)
         return (
             RegionReconciler(services),
             ZoneReconciler(services, scheduler.rooms),
@@ -62,8 +63,8 @@ class Wiring:
             ImageStoreReconciler(services, fleet),
             InstanceTypeReconciler(services),
             VolumeTypeReconciler(services),
-            TemplateReconciler(services, fleet, self._settings.cluster_cidrs),
-            VolumeReconciler(services, fleet, scheduler),
+            TemplateReconciler(services, fleet, disks, self._settings.cluster_cidrs),
+            VolumeReconciler(services, fleet, disks, scheduler),
             SnapshotReconciler(services),
             NetworkReconciler(services),
             NetworkAddressReconciler(services, fleet),

@@ -47,10 +47,9 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         "template-uuid": lambda obj: [object_uuid(None, obj.uid)]
     }
 
-    def __init__(self, services: Services, fleet: Fleet, cluster_cidrs: tuple[str, ...]) -> None:
-        self._services = services
-        self._disks = DiskWork(services, fleet)
-        self._images = ImageWork(services, fleet, self._disks, cluster_cidrs)
+    def __init__(self, services: Services, fleet: Fleet, disks: DiskWork, cluster_cidrs: tuple[str, ...]) -> None:
+        self._services, self._disks = services, disks
+        self._images = ImageWork(services, fleet, disks, cluster_cidrs)
         self._jobs = Jobs(services)
 
     def references(self, obj: TemplateObj) -> Iterable[Key]:

@@ -43,10 +43,9 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         "to-make-on": lambda obj: [] if obj.status.disk else [p for p in (_pool_name(obj.spec, obj.status),) if p],
     }
 
-    def __init__(self, services: Services, fleet: Fleet, scheduler: Scheduler) -> None:
-        self._services, self._fleet, self._scheduler = services, fleet, scheduler
-        self._disks = DiskWork(services, fleet)
-        self._namesakes = Namesakes(services, self._disks)
+    def __init__(self, services: Services, fleet: Fleet, disks: DiskWork, scheduler: Scheduler) -> None:
+        self._services, self._fleet, self._disks, self._scheduler = services, fleet, disks, scheduler
+        self._namesakes = Namesakes(services, disks)
         self._holding = Holding(services, fleet)
         self._verified: dict[str, float] = {}
         """uid → when the disk was last seen."""

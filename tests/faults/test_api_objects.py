@@ -13,7 +13,7 @@ from tests.cluster import until
 from tests.engine.harness import Cluster as Fast
 from tests.faults.apiworld import World, world
 from tests.faults.declared import assert_as_declared
-from tests.faults.proxy import Answer, LostAnswer, Silence
+from tests.faults.proxy import Answer, LostAnswer, Silence, Slow
 from tests.kinds.simcloud import SimCloud, managed
 
 NIC = {"name": "lan", "networkRef": {"name": "lan"}}
@@ -269,6 +269,20 @@ def many_instances(api: World, count: int) -> None:
 def test_500_instances_at_start_are_taken_in_and_a_restart_only_reads(api: World) -> None:
     """5,000 of them in the long tests."""
     many_instances(api, 500)
+
+
+def test_d4_a_template_that_goes_while_its_last_clone_is_going_leaves_no_image(api: World, cloud: SimCloud) -> None:
+    """The Volume has looked whether its image is needed still, and until it is gone it is on record as attached."""
+    cloud.api.apply(cloud.store_manifest(cloud.store))
+    cloud.template()
+    cloud.instance("web", volumes=[managed("root", templateRef={"name": "tiny"})], wait=True)
+    held = api.proxy.add(Slow(2.0), verb="PATCH", path="/volumes/web-root", times=1)
+    cloud.api.delete("Instance", "web")
+    until(lambda: held.hits)
+    cloud.api.delete("Template", "tiny")
+    cloud.api.await_gone("Template", "tiny")
+    cloud.api.await_gone("Volume", "web-root")
+    assert [d.mark for d in cloud.disks().values() if cloud.namespace in d.mark] == []
 
 
 def _let_go(cloud: SimCloud, kind: str, name: str) -> None:
