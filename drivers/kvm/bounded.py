@@ -4,7 +4,7 @@ of the host. Without a bound each would take a place of the host's lane for ever
 `pool_paths.py` for pools and by `endpoint.py` for domains.
 
 The hung call itself cannot be ended: it keeps one thread here and one worker of libvirtd, so of one subject only one
-may be in that state, and further calls are refused at once.
+may be in that state, and further calls are refused at once. When it goes on after all, it changes nothing any more.
 """
 
 import threading
@@ -18,6 +18,17 @@ T = TypeVar("T")
 STORAGE_SECONDS = 30.0
 EVERYTHING = ""
 """The subject of a call about all domains or pools of a host."""
+
+
+_calls = threading.local()
+
+
+def require_awaited() -> None:
+    """For calls that change something, before they do: raises Unreachable in one that was given up meanwhile. What it
+    was to do may have been done through another host since, and undone."""
+    given_up: threading.Event | None = getattr(_calls, "given_up", None)
+    if given_up is not None and given_up.is_set():
+        raise Unreachable("this call was given up before it came to change anything")
 
 
 class Bounded:
@@ -41,9 +52,10 @@ class Bounded:
             raise self._silent(f"{name} does not answer: it still hangs in an earlier call, to {hung}")
         outcome: list[T] = []
         failure: list[BaseException] = []
-        done = threading.Event()
+        done, given_up = threading.Event(), threading.Event()
 
         def work() -> None:
+            _calls.given_up = given_up
             try:
                 outcome.append(run())
             except BaseException as error:
@@ -59,6 +71,7 @@ class Bounded:
         with self._lock:
             if not done.is_set():
                 self._hung[subject] = what
+                given_up.set()
                 raise self._silent(f"{name} did not answer within {seconds:.3g} s, asked to {what}")
         if failure:
             raise failure[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from drivers import marks
 from drivers.errors import NotOurs
+from drivers.kvm.bounded import require_awaited
 from drivers.kvm.volume_io import create_file, find_volume, read_file, write_file
 from drivers.marks import DiskMark
 from drivers.storage.names import mark_of
@@ -58,9 +59,19 @@ def read_many(raw: Any, pool: Any, disks: tuple[str, ...]) -> dict[str, DiskMark
         return dict(zip(disks, readers.map(lambda disk: read(raw, pool, disk), disks), strict=True))
 
 
+def begin(raw: Any, pool: Any, disk: str, mark: DiskMark) -> bool:
+    """The first mark of a disk. False when another call wrote one since the pool was listed: nothing is changed."""
+    require_awaited()
+    if not create_file(pool, mark_of(disk), marks.MAX_BYTES) and not read(raw, pool, disk).blank:
+        return False
+    write(raw, pool, disk, mark)
+    return True
+
+
 def write(raw: Any, pool: Any, disk: str, mark: DiskMark) -> None:
     """Create or rewrite in place: one block, in one piece. A mark that needs more blocks (a boot disk whose instance
     has very many volumes) gets them; a torn one is unreadable by its checksum, and held."""
+    require_awaited()
     content = marks.encode(mark).encode()
     name = mark_of(disk)
     blocks = -(-len(content) // marks.MAX_BYTES)

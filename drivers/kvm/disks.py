@@ -14,9 +14,10 @@ import libvirt
 from drivers.base import DiskDefinition, DiskFacts, PoolDefinition
 from drivers.errors import Busy, Invalid, NotOurs
 from drivers.kvm import disk_marks
+from drivers.kvm.bounded import require_awaited
 from drivers.kvm.connection import Connection
 from drivers.kvm.disk_marks import DiskMarkRead
-from drivers.kvm.failure import is_absent
+from drivers.kvm.failure import is_absent, is_taken
 from drivers.kvm.mounts import Mounts
 from drivers.kvm.pool_xml import volume_element
 from drivers.kvm.pools import Pools
@@ -84,19 +85,25 @@ class Disks:
                 mark = disk_marks.require_ours(
                     self._connection.host, disk, found, wanted.mark.installation, wanted.mark.uid
                 )
-                if mark.state is not DiskState.CREATING:
+                # An image can be made again, a guest's disk cannot: that one is lost.
+                if mark.state is not DiskState.CREATING and (volume is not None or mark.kind != "Template"):
                     facts = _facts(disk, found, volume, users)
                     if facts is not None:
                         return facts
                 self._drop(there, disk)
             elif volume is not None:
                 raise NotOurs(f"Host {self._connection.host}: disk {disk} is there without a mark; it is left alone")
-            disk_marks.write(raw, there, disk, replace(wanted.mark, state=DiskState.CREATING))
+            begun = replace(wanted.mark, state=DiskState.CREATING)
+            if found.there:
+                disk_marks.write(raw, there, disk, begun)
+            elif not disk_marks.begin(raw, there, disk, begun):
+                raise Busy(f"Host {self._connection.host}: disk {disk} was begun by another call meanwhile")
             try:
                 size = make(raw, there)
-            except BaseException:
-                self._drop(there, disk)
-                delete_volume(there, disk + MARK)
+            except BaseException as error:
+                if not is_taken(error):  # Else what is there came from another call.
+                    self._drop(there, disk)
+                    delete_volume(there, disk + MARK)
                 raise
         # Only now is it certain that the disk lies on the storage itself.
         with self._calling(what, pool) as (raw, there):
@@ -233,6 +240,7 @@ class Disks:
 
     def _drop(self, there: Any, disk: str) -> None:
         """The disk and its companions, never its mark."""
+        require_awaited()
         for name in (disk, *(disk + end for end in COMPANIONS)):
             delete_volume(there, name)
 

@@ -76,6 +76,14 @@ def translated(error: libvirt.libvirtError, what: str) -> DriverError:
     return kind(f"{what}: {text}")
 
 
+def is_taken(error: BaseException) -> bool:
+    """True when libvirt did not make a volume because a file of its name is there."""
+    if not isinstance(error, libvirt.libvirtError):
+        return False
+    said = str(error)
+    return error.get_error_code() == libvirt.VIR_ERR_STORAGE_VOL_EXIST or "exists" in said
+
+
 def is_absent(error: libvirt.libvirtError) -> bool:
     """True when libvirt says that the domain, pool or volume that was looked up is not there."""
     return error.get_error_code() in (

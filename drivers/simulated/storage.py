@@ -230,7 +230,7 @@ class SimulatedStorage:
                 old, _ = disks.read_mark(found.mark)
                 if old is None or old.uid != mark.uid:
                     raise NotOurs(f"disk {definition.disk} of pool {pool.name} {_owner(old)}, asked for by {mark.uid}")
-                if old.state is not DiskState.CREATING:
+                if old.state is not DiskState.CREATING and (found.present or old.kind != "Template"):
                     return self._facts(tx, pool, definition.disk)
                 if disks.users(tx, self._gate.host, pool.uuid, definition.disk):
                     raise Busy(f"disk {definition.disk} of pool {pool.name} is half made and used by a domain")

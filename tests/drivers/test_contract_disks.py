@@ -235,6 +235,16 @@ def test_m2_nothing_is_cloned_from_an_image_that_is_still_creating(endpoint: End
         endpoint.storage.clone_disk(pool, disk_definition(), base.disk)
 
 
+def test_an_image_whose_bytes_are_gone_is_made_again_and_a_guests_disk_is_not(
+    backend: Backend, endpoint: EndPoint, pool: PoolDefinition
+) -> None:
+    for kind, present in (("Template", True), ("Volume", False)):
+        wanted = disk_definition(kind=kind)
+        endpoint.storage.create_disk(pool, wanted)
+        backend.lose_disk(pool, wanted.disk)
+        assert endpoint.storage.create_disk(pool, wanted).exists is present
+
+
 # ---------------------------------------------------------------- growing and going
 
 
