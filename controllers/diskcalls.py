@@ -6,6 +6,7 @@ Raises Refused PoolNotReachable when there is no such host, and DriverError.
 """
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from controllers.engine.base import Obj, Refused, Services
@@ -18,6 +19,8 @@ PoolObj = Obj[Any, Any]
 """A StoragePool or an ImageStore."""
 POOL_AGAIN = 10.0
 """Seconds until a pool that no host reaches is asked for again."""
+SHOWN = timedelta(seconds=60)
+"""After so long each client of NFS shows what another one made or deleted (acdirmax)."""
 SOON = 1.0
 """And while a host that reaches it is being connected, as all are after the operator's start."""
 
@@ -31,14 +34,16 @@ class DiskCalls:
     def host_for(self, pool: PoolObj, prefer: Iterable[str] = (), only: Iterable[str] | None = None) -> str:
         """A host on which the pool is connected and whose connection is up. Raises Refused PoolNotReachable."""
         first, among = set(prefer), None if only is None else set(only)
-        connected = [h.name for h in pool.status.hosts if h.state == "Ready" and (among is None or h.name in among)]
-        for host in sorted(connected, key=lambda h: (h not in first, h)):
-            view = self._fleet.view(host)
-            if view is not None and view.instances is not None:
-                return str(host)
+        hosts = [h for h in self._hosts(pool) if among is None or h in among]
+        if hosts:
+            return min(hosts, key=lambda h: (h not in first, h))
         ready = pool.condition("Ready") or {}
         why = f": {ready.get('message')}" if ready.get("status") == "False" and ready.get("message") else "."
         raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=self.patience(pool))
+
+    def _hosts(self, pool: PoolObj) -> list[str]:
+        views = {h.name: self._fleet.view(h.name) for h in pool.status.hosts if h.state == "Ready"}
+        return sorted(host for host, view in views.items() if view is not None and view.instances is not None)
 
     def patience(self, pool: PoolObj) -> float:
         """Seconds until asking again for a pool that no host reaches can help."""
@@ -63,11 +68,24 @@ class DiskCalls:
     def definition(self, pool: PoolObj) -> PoolDefinition:
         return pool_definition(pool, self._services.installation)
 
-    async def look(self, pool: PoolObj, disk: str) -> DiskFacts | None:
+    async def look(self, pool: PoolObj, disk: str, *, by: str = "") -> DiskFacts | None:
+        """`by`, here and below: a certain host."""
         definition = self.definition(pool)
         return await self._fleet.call(
-            self.host_for(pool), "observe_disk", lambda e: e.storage.observe_disk(definition, disk), changes=False
+            by or self.host_for(pool), "observe_disk", lambda e: e.storage.observe_disk(definition, disk), changes=False
         )
+
+    async def find(self, pool: PoolObj, disk: str, made_at: datetime | None) -> tuple[str, DiskFacts | None]:
+        """As `look`, with the host that shows it. Of what was made just now, or nobody knows when, the others are asked
+        too: what one host made, another one may not show yet (NFS)."""
+        host = self.host_for(pool)
+        facts = await self.look(pool, disk, by=host)
+        if facts is not None or (made_at is not None and self._services.now() >= made_at + SHOWN):
+            return host, facts
+        for other in self._hosts(pool):
+            if other != host and (facts := await self.look(pool, disk, by=other)) is not None:
+                return other, facts
+        return host, None
 
     async def disks_on(self, pool: PoolObj) -> tuple[DiskFacts, ...]:
         definition = self.definition(pool)
@@ -81,15 +99,16 @@ class DiskCalls:
             self.host_for(pool), "resize_disk", lambda e: e.storage.resize_disk(definition, disk, size), changes=True
         )
 
-    async def write_mark(self, pool: PoolObj, disk: str, mark: DiskMark) -> None:
+    async def write_mark(self, pool: PoolObj, disk: str, mark: DiskMark, *, by: str = "") -> None:
         definition = self.definition(pool)
         await self._fleet.call(
-            self.host_for(pool), "write_disk_mark", lambda e: e.storage.write_disk_mark(definition, disk, mark),
+            by or self.host_for(pool), "write_disk_mark", lambda e: e.storage.write_disk_mark(definition, disk, mark),
             changes=True,
         )  # fmt: skip
 
-    async def delete(self, pool: PoolObj, disk: str, uid: str) -> None:
+    async def delete(self, pool: PoolObj, disk: str, uid: str, *, by: str = "") -> None:
         definition = self.definition(pool)
         await self._fleet.call(
-            self.host_for(pool), "delete_disk", lambda e: e.storage.delete_disk(definition, disk, uid), changes=True
-        )
+            by or self.host_for(pool), "delete_disk", lambda e: e.storage.delete_disk(definition, disk, uid),
+            changes=True,
+        )  # fmt: skip

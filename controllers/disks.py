@@ -5,16 +5,13 @@ Every call goes through a host that reaches the pool. Raises Refused with the wo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from controllers.diskcalls import POOL_AGAIN, DiskCalls, PoolObj
-from controllers.engine.base import Obj, Refused, Services
-from controllers.fleet.base import Fleet
+from controllers.engine.base import Obj, Refused
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
 from controllers.logic.pool import SUPPORTED
-from controllers.logic.reach import origin_on
 from controllers.logic.visibility import came_late, visible
 from controllers.logic.volumes import VolumeObj, adoption, may_take, volume_uuid
 from controllers.namesakes import Namesakes
@@ -26,8 +23,6 @@ from drivers.marks import DiskMark, DiskState
 
 STILL_THERE = 2.0
 """Seconds until a call is made again whose effect the storage affirms and does not show."""
-SHOWN_YET = timedelta(seconds=60)
-"""After so long a client of NFS does not show any more what is gone (acdirmax)."""
 
 
 def no_room(pool: PoolObj, size: int, error: NoSpace) -> NoSpace:
@@ -59,13 +54,7 @@ class Made:
 
 
 class DiskWork(DiskCalls):
-    """Shared by all volumes and templates."""
-
-    def __init__(self, services: Services, fleet: Fleet) -> None:
-        super().__init__(services, fleet)
-        self._leaving: dict[str, datetime] = {}
-        """uid of a Volume or Template → since when this process takes away what it has on pools. A Volume is on record
-        as attached until it is gone, and by then it has looked whether its image is needed still."""
+    """Shared by all volumes; keeps nothing."""
 
     # ------------------------------------------------------------ what shall be made
 
@@ -300,7 +289,9 @@ class DiskWork(DiskCalls):
         if mark != old:
             await self.write_mark(pool, facts.disk, mark)
         disk = Disk(pool=pool.name, n=old.n)
-        return Made(uuid=old.uuid, disk=disk, facts=facts, format=old.format, origin=_origin(obj, old), fresh=False)
+        return Made(
+            uuid=old.uuid, disk=disk, facts=facts, format=old.format, origin=self._origin(obj, old), fresh=False
+        )
 
     def _mark(
         self, obj: VolumeObj, uuid: str, state: DiskState, size: int, base: str, old: DiskMark | None = None
@@ -313,31 +304,21 @@ class DiskWork(DiskCalls):
             made_by=obj.spec.made_by.uid if obj.spec.made_by else "", owner=old.owner if old else None,
         )  # fmt: skip
 
-    # ------------------------------------------------------------ gone
+    def _origin(self, obj: VolumeObj, mark: DiskMark) -> Origin:
+        """What a disk that was taken was made from: of our own, after a lost status, what the spec says."""
+        source = obj.spec.source
+        if mark.uid == obj.uid and source.template is not None:
+            ref = source.template.template_ref
+            template = next(iter(self._services.cache.indexed("template-uuid", mark.base.rsplit("-", 1)[0])), None)
+            return Origin(
+                type="Template", namespace=ref.namespace or obj.namespace, name=ref.name,
+                uid=template.uid if template is not None else None,
+            )  # fmt: skip
+        if mark.uid == obj.uid and source.type == "Blank":
+            return Origin(type="Blank")
+        return Origin(type="Existing", namespace=mark.namespace or None, name=mark.name or None, uid=mark.uid or None)
 
-    async def dispose(self, obj: VolumeObj, pool: PoolObj, disk: str, *, retain: bool) -> None:
-        """The disk goes, or stays with the mark `retained`; a base image that only it needed goes too (D4). "
-        "Idempotent."""
-        self._leaves(obj)
-        facts = await self.look(pool, disk)
-        mark = facts.mark if facts else None
-        if facts is not None and facts.unreadable:
-            text = f"the mark of disk {disk} on {pool.key} cannot be read, so it is neither deleted nor released."
-            raise Refused("MarkUnreadable", text, after=60.0)
-        if facts is not None and mark is not None and mark.uid == obj.uid:
-            if retain and facts.exists and mark.state is not DiskState.CREATING:
-                kept = self._mark(obj, mark.uuid, DiskState.RETAINED, facts.size, mark.base, mark)
-                await self.write_mark(pool, disk, kept)
-                return
-            await self.delete(pool, disk, obj.uid)
-            if await self.look(pool, disk) is not None:
-                text = f"{pool.key} says that disk {disk} was deleted, and still shows it: that is asked for again."
-                raise Refused("StillThere", text, after=STILL_THERE)
-        origin = obj.status.made_from
-        known = f"{object_uuid(None, origin.uid)}-1" if origin and origin.type == "Template" and origin.uid else ""
-        base = mark.base if mark and mark.base else known
-        if base:
-            await self.drop_unused_base(pool, base, obj)
+    # ------------------------------------------------------------ gone
 
     async def unrecorded(self, obj: VolumeObj) -> list[tuple[PoolObj, DiskFacts]]:
         """What the pools hold of a Volume that goes and whose status does not say. Raises Refused PoolsNotSearched."""
@@ -352,49 +333,7 @@ class DiskWork(DiskCalls):
             raise Refused("PoolsNotSearched", text, after=POOL_AGAIN)
         return found
 
-    async def drop_unused_base(self, pool: PoolObj, base: str, going: Obj[Any, Any]) -> None:
-        """D4: a cached image goes with its last clone, once its Template is gone; called for either, `going`.
-        Idempotent. What a host lists may be old by what another one did (NFS): a clone that a Volume stands for counts
-        without being seen, and one that is nobody's any more is looked for again for a while. Raises Refused then."""
-        since = self._leaves(going)
-        facts = await self.look(pool, base)
-        if facts is None or facts.mark is None or facts.mark.kind != "Template":
-            return
-        cache, uid = self._services.cache, facts.mark.uid
-        template = cache.by_uid(uid)
-        if template is not None and not template.deleting:
-            return
-        for volume in cache.all("Volume"):
-            # Whose disk is still to go looks for the image after that, and finds the Template going.
-            stays = not volume.deleting or (volume.status.attachments and volume.uid not in self._leaving)
-            if stays and origin_on(pool, volume) == uid:
-                return
-        clones = [d.mark for d in await self.disks_on(pool) if d.mark is not None and d.mark.base == base]
-        if not clones:
-            await self.delete(pool, base, uid)
-        elif self._services.now() < since + SHOWN_YET and all(map(self._goes, clones)):
-            clone = f"{clones[0].uuid}-{clones[0].n}"
-            text = f"{pool.key} shows disk {clone} still, a clone of {base}: one of the two goes last."
-            raise Refused("StillThere", text, after=STILL_THERE)
-
-    def _goes(self, mark: DiskMark) -> bool:
-        """Whether a clone is being taken away, or has been: nobody's disk stays only as retained."""
-        owner = self._services.cache.by_uid(mark.uid)
-        return mark.state is not DiskState.RETAINED and (owner is None or owner.deleting)
-
-    def _leaves(self, obj: Obj[Any, Any]) -> datetime:
-        """Since when; noted for as long as the object is there."""
-        for uid in [uid for uid in self._leaving if self._services.cache.by_uid(uid) is None]:
-            del self._leaving[uid]
-        return self._leaving.setdefault(obj.uid, self._services.now())
-
-
-def _origin(obj: VolumeObj, mark: DiskMark) -> Origin:
-    """What a disk that was taken was made from: of our own, after a lost status, what the spec says."""
-    source = obj.spec.source
-    if mark.uid == obj.uid and source.template is not None:
-        ref = source.template.template_ref
-        return Origin(type="Template", namespace=ref.namespace or obj.namespace, name=ref.name)
-    if mark.uid == obj.uid and source.type == "Blank":
-        return Origin(type="Blank")
-    return Origin(type="Existing", namespace=mark.namespace or None, name=mark.name or None, uid=mark.uid or None)
+    async def retain(self, obj: VolumeObj, pool: PoolObj, facts: DiskFacts, old: DiskMark, *, by: str) -> None:
+        """The disk stays, marked as nobody's any more (D3). `by`: a host that shows it."""
+        mark = self._mark(obj, old.uuid, DiskState.RETAINED, facts.size, old.base, old)
+        await self.write_mark(pool, facts.disk, mark, by=by)

@@ -82,10 +82,14 @@ class ImageWork:
         return work
 
     async def drop(self, store: PoolObj, obj: TemplateObj) -> None:
-        """Take the image off a store, whole or half. Absent, or another's: nothing."""
-        facts = await self._disks.look(store, image_disk(obj))
+        """Take the image off a store or pool, whole or half. Absent, or another's: nothing."""
+        made_at = [c.finished_at for c in obj.status.stores if c.image_store == store.name]
+        made_at += [c.finished_at for c in obj.status.pools if c.pool == store.name]
+        # Where no copy is known of, one that was forgotten is an old one.
+        when = made_at[0] if made_at else obj.created_at
+        host, facts = await self._disks.find(store, image_disk(obj), when)
         if facts is not None and facts.mark is not None and facts.mark.uid == obj.uid:
-            await self._disks.delete(store, image_disk(obj), obj.uid)
+            await self._disks.delete(store, image_disk(obj), obj.uid, by=host)
 
     def _definition(self, obj: TemplateObj) -> DiskDefinition:
         mark = DiskMark(

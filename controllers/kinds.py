@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from controllers.config import Settings
-from controllers.disks import DiskWork
+from controllers.disposal import Disposal
 from controllers.engine.base import Reconciler, Services
 from controllers.engine.engine import Component
 from controllers.fleet.fleet import LiveFleet
@@ -17,6 +17,7 @@ from controllers.network import NetworkReconciler
 from controllers.networkaddress import NetworkAddressReconciler
 from controllers.offers import InstanceTypeReconciler, VolumeTypeReconciler
 from controllers.placement.scheduler import PlacementScheduler
+from controllers.poolwork import PoolWork
 from controllers.protection import NamespaceProtection
 from controllers.region import RegionReconciler
 from controllers.snapshot import SnapshotReconciler
@@ -52,19 +53,20 @@ class Wiring:
 
     def reconcilers(self, services: Services) -> Iterable[Reconciler[Any, Any]]:
         """One for each kind."""
-        fleet, scheduler, disks = self._fleet, self._scheduler, DiskWork(services, self._fleet)
+        fleet, scheduler = self._fleet, self._scheduler
+        disposal, pools = Disposal(services, fleet), PoolWork(services, fleet)
         return (
             RegionReconciler(services),
             ZoneReconciler(services, scheduler.rooms),
             HostPodReconciler(services),
             HostClusterReconciler(services, fleet, scheduler.rooms),
             HostReconciler(services, fleet),
-            StoragePoolReconciler(services, fleet),
+            StoragePoolReconciler(services, pools),
             ImageStoreReconciler(services, fleet),
             InstanceTypeReconciler(services),
             VolumeTypeReconciler(services),
-            TemplateReconciler(services, fleet, disks, self._settings.cluster_cidrs),
-            VolumeReconciler(services, fleet, disks, scheduler),
+            TemplateReconciler(services, fleet, disposal, self._settings.cluster_cidrs),
+            VolumeReconciler(services, fleet, pools, disposal, scheduler),
             SnapshotReconciler(services),
             NetworkReconciler(services),
             NetworkAddressReconciler(services, fleet),

@@ -12,8 +12,9 @@ from typing import Any
 from controllers.diskcalls import SOON, DiskCalls, PoolObj
 from controllers.engine.base import Key, NotYet, Obj, Refused, Services
 from controllers.logic.volumes import VolumeObj, ignores
+from controllers.poolwork import PoolWork
 from crds.base import ADOPT, IGNORE_ORPHAN
-from drivers.marks import DiskState
+from drivers.marks import DiskMark, DiskState
 
 MOST = 10_000
 """Volumes that went, of which it is remembered where their disk was."""
@@ -31,8 +32,8 @@ class _Place:
 class Namesakes:
     """Told of every Volume by the cache."""
 
-    def __init__(self, services: Services, calls: DiskCalls) -> None:
-        self._services, self._calls = services, calls
+    def __init__(self, services: Services, calls: DiskCalls, pools: PoolWork) -> None:
+        self._services, self._calls, self._pools = services, calls, pools
         self._places: dict[Key, _Place] = {}
         self._left: OrderedDict[Key, _Place] = OrderedDict()
         services.cache.subscribe(self._told)
@@ -52,14 +53,18 @@ class Namesakes:
 
     def _check_listed(self, obj: VolumeObj, pools: Iterable[PoolObj]) -> None:
         for pool in pools:
-            if pool.status.orphan_count is None and self._calls.reachable(pool):
+            found = self._pools.strangers(pool)
+            if found is None and self._calls.reachable(pool):
                 raise NotYet(SOON)
-            for orphan in pool.status.orphans:
-                if (orphan.kind, orphan.namespace, orphan.name) != ("Volume", obj.namespace, obj.name):
-                    continue
-                known = orphan.uid is not None and self._services.cache.by_uid(orphan.uid) is not None
-                if not known and orphan.state == "ready" and not ignores(obj, orphan.uuid):
-                    raise _refused(pool, orphan.disk or orphan.uuid, orphan.uuid)
+            for disk in found or ():
+                mark = disk.mark
+                if mark is not None and self._holds_name(mark, obj) and not ignores(obj, mark.uuid):
+                    raise _refused(pool, disk.disk, mark.uuid)
+
+    def _holds_name(self, mark: DiskMark, obj: VolumeObj) -> bool:
+        named = (mark.kind, mark.namespace, mark.name) == ("Volume", obj.namespace, obj.name)
+        ours = mark.installation in self._services.installations
+        return named and ours and mark.state is DiskState.READY and self._services.cache.by_uid(mark.uid) is None
 
     def _told(self, key: Key) -> None:
         if key.kind != "Volume":

@@ -42,8 +42,8 @@ class PoolWork:
         self._links = PoolLinks(services, fleet)
         self._disks: dict[str, tuple[float, tuple[DiskFacts, ...] | None]] = {}
         """By uid of the object: one that is applied again, with the UUID that it had, is listed anew."""
-        self._owners: dict[str, frozenset[str]] = {}
-        """uid → uids of all owners of disks that the API knew when the pool's disks were last listed."""
+        self._strangers: dict[str, tuple[DiskFacts, ...]] = {}
+        """uid → marked disks whose owner the API did not know when the pool's disks were last listed."""
         self._listing: dict[str, asyncio.Task[None]] = {}
         self._turns = 0
 
@@ -137,9 +137,14 @@ class PoolWork:
 
     def orphans(self, turn: PoolTurn, disks: tuple[DiskFacts, ...]) -> tuple[tuple[Orphan, ...], int]:
         """Of a listing. A disk whose owner was there then and is not now went with it, or is shown by the next one."""
-        had, needed = self._owners.get(turn.obj.uid, frozenset()), needed_bases(disks)
-        listed = (d for d in disks if d.disk not in needed and (d.mark is None or d.mark.uid not in had))
+        needed = needed_bases(disks)
+        listed = (d for d in self._strangers.get(turn.obj.uid, ()) if d.disk not in needed)
         return orphans(listed, self._services.installations, self._services.cache)
+
+    def strangers(self, pool: Obj[Any, Any]) -> tuple[DiskFacts, ...] | None:
+        """Marked disks whose owner the API did not know when the pool was last listed, all of them; None before this
+        process has listed it."""
+        return self._strangers.get(pool.uid)
 
     async def disconnect(self, turn: PoolTurn) -> Again | None:
         """Everywhere it was reached; a host that does not answer is left as it is: mounts are called by UUID (H3)."""
@@ -162,7 +167,8 @@ class PoolWork:
             return Again(5.0)
         self._links.forget(definition.uuid)
         self._disks.pop(pool.uid, None)
-        self._owners.pop(pool.uid, None)
+        self._strangers.pop(pool.uid, None)
+        self._listing.pop(pool.uid, None)
         return None
 
     async def _list(self, key: Key, pool: Obj[Any, Any], host: str) -> None:
@@ -182,7 +188,7 @@ class PoolWork:
         finally:
             alarm.cancel()
         self._disks[pool.uid] = (time.monotonic(), disks)
-        self._owners[pool.uid] = known_now
+        self._strangers[pool.uid] = tuple(d for d in disks if d.mark is not None and d.mark.uid not in known_now)
         self._services.enqueue(key)
 
     def _suspect(self, key: Key, uuid: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from controllers.deletion import held_by_referrers, release_when_unreferenced
 from controllers.engine.base import Again, Key, Obj, Reconciler, Services, Turn, default_signal
-from controllers.fleet.base import Fleet
 from controllers.logic.capacity import pool_capacity, summarise
 from controllers.logic.rollup import EVERY, places_of_pool
 from controllers.poolwork import PoolWork
@@ -22,9 +21,8 @@ class StoragePoolReconciler(Reconciler[StoragePoolSpec, StoragePoolStatus]):
     kind = "StoragePool"
     roll_up = True
 
-    def __init__(self, services: Services, fleet: Fleet) -> None:
-        self._services = services
-        self._work = PoolWork(services, fleet)
+    def __init__(self, services: Services, work: PoolWork) -> None:
+        self._services, self._work = services, work
 
     def references(self, obj: PoolObj) -> Iterable[Key]:
         yield self._work.scope_of(obj)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from controllers.deletion import held_by_referrers
-from controllers.diskcalls import PoolObj
-from controllers.disks import DiskWork
+from controllers.diskcalls import DiskCalls, PoolObj
+from controllers.disposal import Disposal
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
 from controllers.images import ImageWork, LongWork, TemplateObj, image_disk, reason, words
@@ -47,9 +47,10 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         "template-uuid": lambda obj: [object_uuid(None, obj.uid)]
     }
 
-    def __init__(self, services: Services, fleet: Fleet, disks: DiskWork, cluster_cidrs: tuple[str, ...]) -> None:
-        self._services, self._disks = services, disks
-        self._images = ImageWork(services, fleet, disks, cluster_cidrs)
+    def __init__(self, services: Services, fleet: Fleet, disposal: Disposal, cluster_cidrs: tuple[str, ...]) -> None:
+        self._services, self._disposal = services, disposal
+        self._disks = DiskCalls(services, fleet)
+        self._images = ImageWork(services, fleet, self._disks, cluster_cidrs)
         self._jobs = Jobs(services)
 
     def references(self, obj: TemplateObj) -> Iterable[Key]:
@@ -125,7 +126,7 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
                 if job.progress is None and had is not None and had.state == "Pending":
                     return OnStore(had, _why(turn))
                 return OnStore(_fetching(store.name, job), "Fetching")
-            facts = self._jobs.collect(_job(turn.obj, store)) if job is not None else None
+            facts = _whole(self._jobs.collect(_job(turn.obj, store)) if job is not None else None)
             facts = facts or await self._images.ready_on(store, turn.obj)
             if facts is not None:
                 return OnStore(self._verified(turn, store.name, facts))
@@ -202,7 +203,7 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         work: list[tuple[PoolObj, LongWork]] = []
         for name in sorted(asked | set(known)):
             pool = self._services.cache.get("StoragePool", "", name)
-            if pool is None or pool.deleting:
+            if pool is None or (pool.deleting and name not in asked):
                 continue
             if name not in asked and known[name].state != "Ready":
                 copies += await self._not_asked(turn, pool, known[name])
@@ -254,7 +255,7 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         try:
             if job is not None and job.running:
                 return PoolCopy(pool=pool.name, state="Copying", percent=job.percent), None
-            facts = self._jobs.collect(_job(turn.obj, pool)) if job is not None else None
+            facts = _whole(self._jobs.collect(_job(turn.obj, pool)) if job is not None else None)
             facts = facts or await self._images.ready_on(pool, turn.obj)
             if facts is not None:
                 at = had.finished_at if had and had.finished_at else self._services.now()
@@ -277,7 +278,7 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         if turn.paused or (job is not None and job.running):
             return [had]
         try:
-            facts = self._jobs.collect(_job(turn.obj, pool)) if job is not None else None
+            facts = _whole(self._jobs.collect(_job(turn.obj, pool)) if job is not None else None)
             facts = facts or await self._images.ready_on(pool, turn.obj)
             if facts is None:
                 await self._images.drop(pool, turn.obj)
@@ -329,8 +330,8 @@ class TemplateReconciler(Reconciler[TemplateSpec, TemplateStatus]):
         cache = self._services.cache
         for copy in obj.status.pools:
             pool = cache.get("StoragePool", "", copy.pool)
-            if pool is not None:
-                await self._disks.drop_unused_base(pool, image_disk(obj), obj)
+            if pool is not None and not self._disks.lost_with(pool):
+                await self._disposal.drop_unused_base(pool, image_disk(obj), obj)
         named = {c.image_store for c in obj.status.stores if c.state != "Failed"}
         for store in cache.all("ImageStore"):
             if store.name in named or self._disks.reachable(store):
@@ -344,6 +345,11 @@ def _why(turn: TemplateTurn) -> str:
 
 def _job(obj: TemplateObj, place: PoolObj) -> str:
     return f"{obj.uid}/{place.uid}"
+
+
+def _whole(facts: DiskFacts | None) -> DiskFacts | None:
+    """What a piece of work brought; None when it found a mark whose image is gone."""
+    return facts if facts is not None and facts.exists else None
 
 
 def _needs(other: Obj[Any, Any], template: TemplateObj) -> bool:

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controllers.disks import DiskWork, Made, no_room
+from controllers.disposal import Disposal
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
 from controllers.holding import Held, Holding
 from controllers.logic.ownership import Claim, holder
 from controllers.logic.references import in_use
+from controllers.logic.visibility import came_late
 from controllers.logic.volumes import VolumeObj, volume_uuid
 from controllers.namesakes import Namesakes
 from controllers.placement.base import Scheduler
+from controllers.poolwork import PoolWork
 from crds.base import FINALIZER, format_quantity
 from crds.volume import Disk, VolumeSpec, VolumeStatus
 from drivers.base import DiskFacts, GrowDisk
@@ -43,9 +46,12 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         "to-make-on": lambda obj: [] if obj.status.disk else [p for p in (_pool_name(obj.spec, obj.status),) if p],
     }
 
-    def __init__(self, services: Services, fleet: Fleet, disks: DiskWork, scheduler: Scheduler) -> None:
-        self._services, self._fleet, self._disks, self._scheduler = services, fleet, disks, scheduler
-        self._namesakes = Namesakes(services, disks)
+    def __init__(
+        self, services: Services, fleet: Fleet, pools: PoolWork, disposal: Disposal, scheduler: Scheduler
+    ) -> None:
+        self._services, self._fleet, self._disposal, self._scheduler = services, fleet, disposal, scheduler
+        self._disks = DiskWork(services, fleet)
+        self._namesakes = Namesakes(services, self._disks, pools)
         self._holding = Holding(services, fleet)
         self._verified: dict[str, float] = {}
         """uid → when the disk was last seen."""
@@ -99,6 +105,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
     def _hold(self, turn: VolumeTurn, *, grants: bool = True) -> Held:
         held = self._holding.decide(turn.obj, turn.status, grants=grants)
         turn.status = turn.status.model_copy(update={"attachments": held.attachments})
+        turn.unless_written(held.undo)
         return held
 
     def _show(self, turn: VolumeTurn, held: Held) -> None:
@@ -201,7 +208,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
                 raise Refused("NoStoragePool", picked, after=10.0)
             return picked
         pool = self._services.cache.get("StoragePool", "", name)
-        if pool is None or pool.deleting:
+        if pool is None or came_late(turn.obj, pool):
             how = "does not exist" if pool is None else "is being deleted"
             raise Refused("StoragePoolNotFound", f"{_pool_field(turn.obj.spec)}: StoragePool {name} {how}.")
         return pool
@@ -336,7 +343,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         if hindrance:
             raise Refused("InUse", f"{hindrance}.", after=LOOK_AGAIN)
         retain = turn.obj.spec.deletion_policy == "Retain"
-        await self._disks.dispose(turn.obj, pool, f"{uuid}-{copy.n}", retain=retain)
+        await self._disposal.dispose(turn.obj, pool, f"{uuid}-{copy.n}", retain=retain)
 
 
 def _claim(obj: VolumeObj) -> Claim:

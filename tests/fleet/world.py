@@ -13,6 +13,7 @@ from controllers.host import HostReconciler
 from controllers.hostcluster import HostClusterReconciler
 from controllers.hostpod import HostPodReconciler
 from controllers.imagestore import ImageStoreReconciler
+from controllers.poolwork import PoolWork
 from controllers.region import RegionReconciler
 from controllers.storagepool import StoragePoolReconciler
 from controllers.zone import ZoneReconciler
@@ -90,7 +91,7 @@ class World:
                 HostPodReconciler(services),
                 HostClusterReconciler(services, own),
                 HostReconciler(services, own),
-                StoragePoolReconciler(services, own),
+                StoragePoolReconciler(services, PoolWork(services, own)),
                 ImageStoreReconciler(services, own),
                 placed,
                 *(Stands(kind) for kind in ("Volume", "Template")),
