@@ -3,8 +3,9 @@
 Used by the Volume kind in each of its reconciles. What it remembers may be lost at any moment: then more is waited for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from controllers.engine.base import Obj, Services
@@ -24,6 +25,8 @@ class Held:
     waiting: tuple[str, ...]
     hindrance: str = ""
     """In a person's words, when nobody holds it and it is given to nobody all the same."""
+    undo: Callable[[], None] = lambda: None
+    """To be called when the attachments could not be written: what is remembered of them is forgotten."""
     unsettled: bool = False
     """Something is waited for that wakes nobody when it comes: look again soon."""
 
@@ -59,13 +62,14 @@ class Holding:
         decision = grant(
             status.attachments, claimants, shareable=obj.spec.shareable, known=grants and not hindrance and known
         )
+        undo = partial(self._forget_since, obj.uid, self._known.get(obj.uid), obj.uid in self._fresh)
         if known:
             self._known[obj.uid] = frozenset(a.uid for a in decision.attachments)
         if decision.attachments:
             self._fresh.discard(obj.uid)
         leaving = {c.uid for c in claimants if not c.declared} & {a.uid for a in decision.attachments}
         return Held(
-            attachments=decision.attachments, waiting=decision.waiting, hindrance=hindrance,
+            attachments=decision.attachments, waiting=decision.waiting, hindrance=hindrance, undo=undo,
             unsettled=bool(hindrance) or bool(leaving),
         )  # fmt: skip
 
@@ -91,6 +95,14 @@ class Holding:
             "off "
             "for good: say so by its spec.outOfService)"
         )
+
+    def _forget_since(self, uid: str, known: frozenset[str] | None, fresh: bool) -> None:
+        if known is None:
+            self._known.pop(uid, None)
+        else:
+            self._known[uid] = known
+        if fresh:
+            self._fresh.add(uid)
 
     def declaring(self, obj: VolumeObj) -> list[Obj[Any, Any]]:
         """Instances that name it in their spec and are not being deleted."""

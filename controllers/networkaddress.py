@@ -103,12 +103,15 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
             return None
         if self._fleet.unasked(network.spec.zone_ref.name):
             raise NotYet(1.0)
-        for host, facts in self._fleet.sightings(claim.uuid).items():
+        silent = self._fleet.unheard(claim.uuid)
+        for host, facts in {**self._fleet.sightings(claim.uuid), **silent}.items():
             if facts.mark is not None and facts.mark.uid == claim.uid:
                 whose = f"Instance {claim.namespace}/{claim.name}"
+                waits = f", which does not answer (off for good: say so by its spec.outOfService), and {whose} is gone"
+                said = waits if host in silent else f" whose {whose} is gone"
                 return (
-                    f"{obj.spec.address} is used by a machine on Host {host} whose {whose} is gone: apply it again "
-                    f"with the annotation {ADOPT}={claim.uuid}, or remove the machine there."
+                    f"{obj.spec.address} is used by a machine on Host {host}{said}: apply it again with the annotation "
+                    f"{ADOPT}={claim.uuid}, or remove the machine there."
                 )
         return None
 

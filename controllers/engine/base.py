@@ -216,6 +216,10 @@ class Turn(Protocol[S, T]):
     def event(self, reason: str, note: str, *, warning: bool = False) -> None:
         """Emitted once this turn's status is saved; the same reason and note again within an hour is dropped."""
 
+    def unless_written(self, undo: Callable[[], None]) -> None:
+        """Call `undo` at the turn's end if its status, as it is from now on, could not be written: for what is
+        remembered of it."""
+
     def wake(self, key: Key, *, after: float = 0.0) -> None:
         """Have another object reconciled, so many seconds after this turn's status was saved: one that is enqueued
         before may be reconciled without having seen it."""

@@ -14,11 +14,16 @@ from typing import Any
 
 import yaml
 
+from controllers.engine.base import ApiError
+
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-class NoCredentials(Exception):
+class NoCredentials(ApiError):
     """There is no usable way to the API server; the text says which file was looked at and what is missing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(0, "NoCredentials", text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +41,13 @@ class Credentials:
         return f"Credentials(server={self.server!r})"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """A context that trusts the CA and presents the client certificate."""
+        """A context that trusts the CA and presents the client certificate. Raises NoCredentials for what is none."""
+        try:
+            return self._context()
+        except (OSError, ValueError) as error:
+            raise NoCredentials(f"{self.server}: its CA or client certificate cannot be used: {error}") from None
+
+    def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=self.ca.decode() if self.ca else None)
         if self.insecure:
             context.check_hostname = False

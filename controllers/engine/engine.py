@@ -21,7 +21,7 @@ from controllers.engine.api import KindApi
 from controllers.engine.base import ApiError, Reconciler, Services
 from controllers.engine.cache import ObjectCache
 from controllers.engine.client import Client
-from controllers.engine.credentials import CredentialSource, NoCredentials
+from controllers.engine.credentials import CredentialSource
 from controllers.engine.events import Events
 from controllers.engine.health import Health, Pulse
 from controllers.engine.intake import Intake
@@ -179,7 +179,7 @@ class Engine:
         while True:
             try:
                 return await ask()
-            except (ApiError, NoCredentials) as error:
+            except ApiError as error:
                 log.warning("API server cannot be used yet", error=str(error), pause=pause)
                 await asyncio.sleep(pause)
                 pause = min(10.0, pause * 2)

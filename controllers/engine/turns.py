@@ -55,6 +55,7 @@ class LiveTurn:
         self.wakes: list[tuple[Key, float]] = []
         self.released = False
         self.written = False
+        self._undos: list[Callable[[], None]] = []
         self._kind = kind
         self._cache = cache
         self._writer = writer
@@ -68,6 +69,19 @@ class LiveTurn:
 
     async def write(self, *, partial: bool) -> None:
         """Write the whole status if anything differs. `partial`: keep conditions that this turn said nothing about."""
+        await self._write(partial)
+        self._undos.clear()
+
+    def unless_written(self, undo: Callable[[], None]) -> None:
+        self._undos.append(undo)
+
+    def end(self) -> None:
+        """Nothing is written in it any more."""
+        self.over = True
+        for undo in () if self.released else self._undos:
+            undo()
+
+    async def _write(self, partial: bool) -> None:
         composed = self.conditions.compose()
         if partial:
             composed = self._with_unset(composed)

@@ -115,7 +115,7 @@ class Worker:
             outcome, again = await self._attempt(turn)
             outcome = await self._write(turn, outcome, partial=outcome.result != "OK")
         finally:
-            turn.over = True
+            turn.end()
         for other, after in turn.wakes:
             self._wakes.enqueue(other, after, Priority.EVENT)
         metrics.RECONCILES.labels(key.kind, outcome.result).inc()

@@ -84,6 +84,9 @@ class Fleet(Protocol):
     def unheard(self, uuid: str) -> Mapping[str, InstanceFacts]:
         """host → facts as last seen, over hosts that were listed once and are not connected, nor declared off (H1)."""
 
+    def unknown(self, host: str, uuid: str) -> bool:
+        """Whether a call of ours about it may or may not have happened, and nobody has looked since."""
+
     async def observe(self, host: str, uuid: str) -> InstanceFacts | None:
         """Ask the host now about one instance and remember it. Raises DriverError."""
 

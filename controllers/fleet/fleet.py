@@ -166,6 +166,9 @@ class LiveFleet:
         last = self.book.unheard(uuid).items()
         return {host: facts for host, facts in last if host in self._sessions and host not in self._declared}
 
+    def unknown(self, host: str, uuid: str) -> bool:
+        return self.book.unknown(host, uuid)
+
     async def observe(self, host: str, uuid: str) -> InstanceFacts | None:
         return await self._observe(self._session(host), uuid, ours=False)
 
@@ -300,13 +303,12 @@ class LiveFleet:
 
     def machine_holder(self, session: HostSession, machine_id: str) -> str | None:
         for other in self._sessions.values():
-            facts = other.view().facts
-            if other is not session and other.up and facts is not None and facts.machine_id == machine_id:
+            there = other is not session and other.up and self.services.cache.get("Host", "", other.host) is not None
+            if there and (facts := other.view().facts) is not None and facts.machine_id == machine_id:
                 return other.host
-        mine = (session.plan.created_at, session.host)
         for host in self.services.cache.all("Host"):
-            earlier = (host.created_at, host.name) < mine
-            if earlier and host.name != session.host and host.status.machine_id == machine_id:
+            older = (host.created_at, host.name) < (session.plan.created_at, session.host)
+            if older and host.status.machine_id == machine_id:
                 return host.name
         return None
 

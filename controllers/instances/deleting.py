@@ -45,6 +45,8 @@ async def delete(work: Work) -> Again | None:
     await volumes.delete_made(work)
     await work.turn.release()
     work.tools.scheduler.forget(work.obj.uid)
+    for rival in work.cache.indexed("uuid", work.uuid):
+        work.tools.services.enqueue(rival.key)
     for host in work.tools.fleet.sightings(work.uuid):
         # A copy that somebody made there is an orphan from now on, and nothing else tells its host so.
         work.tools.services.enqueue(Key("Host", "", host))

@@ -3,7 +3,7 @@ already that has to be taken, or that somebody must decide about (safety.md I1, 
 
 from typing import Any
 
-from controllers.engine.base import Refused
+from controllers.engine.base import Paused, Refused
 from controllers.fleet.base import Fleet
 from controllers.instances.work import InstanceObj, Work
 from controllers.logic import ownership, records
@@ -12,6 +12,8 @@ from controllers.logic.inheritance import allows, lineage
 from crds.base import ADOPT, IGNORE_ORPHAN, format_time
 from drivers.base import Adopt, InstanceFacts
 
+RIVALS = 30.0
+"""Seconds until it is looked again whether another object holds the UUID."""
 REFUSED_REASONS = frozenset({"UUIDTaken", "ImportNotAllowed", "OrphanExists", "NotOurs"})
 
 
@@ -38,7 +40,9 @@ def check_holder(work: Work) -> None:
     keeper = ownership.holder([mine, *map(_claim, rivals)])
     if keeper is not None and keeper.uid != mine.uid:
         raise Refused(
-            "UUIDTaken", f"spec.uuid: {work.uuid} is held by Instance {keeper.name}; choose another, or leave it unset."
+            "UUIDTaken",
+            f"spec.uuid: {work.uuid} is held by Instance {keeper.name}; choose another, or leave it unset.",
+            after=RIVALS,
         )
 
 
@@ -79,6 +83,17 @@ async def take_or_refuse(work: Work) -> bool:
     return True
 
 
+def half_taken(work: Work) -> bool:
+    """Whether an adoption ended between its placement and its mark: the machine on our host bears what it bore."""
+    placement, found = work.status.placement, work.tools.fleet.sightings(work.uuid)
+    facts = found.get(placement.host or "") if placement else None
+    if placement is None or facts is None or facts.unreadable:
+        return False
+    if any(f.mark is not None and f.mark.uid == work.obj.uid for f in found.values()):
+        return False
+    return facts.mark.sequence == placement.sequence if facts.mark else bool(work.status.imported)
+
+
 def _existing(work: Work, facts: list[InstanceFacts]) -> set[str]:
     uids = {f.mark.uid for f in facts if f.mark}
     found: set[str] = set()
@@ -98,6 +113,8 @@ def _imports(work: Work, host: str) -> bool:
 
 async def _take(work: Work, take: ownership.Take) -> None:
     """W1 for an adoption: placement, finalizer, then the mark. Its sequence stays: nothing was decided anew."""
+    if work.turn.paused:
+        raise Paused
     facts = take.facts
     sequence = facts.mark.sequence if facts.mark else int(work.now.timestamp())
     work.uuid = facts.uuid

@@ -4,7 +4,7 @@ H1)."""
 from controllers.engine.base import NotYet, Refused
 from controllers.fleet.base import HostView, Link
 from controllers.instances import leaving
-from controllers.instances.identify import take_or_refuse
+from controllers.instances.identify import half_taken, take_or_refuse
 from controllers.instances.work import Work
 from controllers.logic import host as host_logic
 from controllers.logic import location
@@ -61,6 +61,8 @@ def placed(work: Work) -> bool:
 async def _not_known_yet(work: Work) -> bool:
     """True for an instance that was never placed and has nothing on any host that it should take."""
     if placed(work):
+        if half_taken(work):
+            await take_or_refuse(work)
         return False
     if FINALIZER in work.obj.finalizers:
         return False
@@ -83,7 +85,8 @@ def _locate(work: Work) -> location.Verdict:
         key,
         work.tools.fleet.sightings(work.uuid),
         work.tools.fleet.unheard(work.uuid),
-        listed=view is not None and view.instances is not None,
+        # After a call of ours whose end is unknown it is looked first.
+        listed=view is not None and view.instances is not None and not work.tools.fleet.unknown(view.host, work.uuid),
         resume=RESUME in work.obj.annotations,
     )
 

@@ -90,8 +90,10 @@ def recover(status: InstanceStatus, facts: InstanceFacts | None) -> InstanceStat
             for disk in facts.disks
             if disk.name
         )
-    if status.last_power_request is None and mark.last_power_request:
-        at = moment(mark.last_power_request)
+    done = status.last_power_request
+    at = moment(mark.last_power_request) if mark.last_power_request else None
+    # The mark is written first: without it a Reset whose status was not written would be pressed again.
+    if at is not None and (done is None or done.requested_at < at):
         found["last_power_request"] = PowerRequestDone(action=UNKNOWN_ACTION, requested_at=at, done_at=at)
     if status.last_restart is None and mark.last_restart:
         found["last_restart"] = moment(mark.last_restart)

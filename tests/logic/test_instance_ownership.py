@@ -129,6 +129,11 @@ def test_m4_a_lost_status_comes_back_from_the_mark() -> None:
 
 
 def test_m4_what_the_status_has_stays() -> None:
+    late = "2026-01-01T00:00:00Z"
+    asked = records.recover(STATUS, replace(DOMAIN, mark=replace(_mark(), last_power_request=late)))
+    assert asked.last_power_request is not None and asked.last_power_request.requested_at == records.moment(late)
+    early = records.recover(asked, replace(DOMAIN, mark=replace(_mark(), last_power_request="2025-01-01T00:00:00Z")))
+    assert early.last_power_request == asked.last_power_request
     kept = records.recover(STATUS, replace(DOMAIN, mark=replace(_mark(), run_count=1, addresses=())))
     assert kept.run_count == 3 and kept.networks == STATUS.networks
 

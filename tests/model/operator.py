@@ -80,7 +80,7 @@ class Life:
             workers=8, resync=120.0, relist=60.0, relist_delay=0.5, roll_up=1.0, backoff_first=0.2, backoff_most=10.0,
             lane_hang=3.0, listing_interval=2.0, simulated_state=state, health_port=-1, request_timeout=5.0,
         )  # fmt: skip
-        wiring = Wiring(settings, self.open)
+        self.wiring = wiring = Wiring(settings, self.open)
 
         async def made() -> Engine:
             engine = Engine(
