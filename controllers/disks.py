@@ -5,10 +5,12 @@ Every call goes through a host that reaches the pool. Raises Refused with the wo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from controllers.diskcalls import POOL_AGAIN, DiskCalls, PoolObj
-from controllers.engine.base import Obj, Refused
+from controllers.engine.base import Obj, Refused, Services
+from controllers.fleet.base import Fleet
 from controllers.logic.identity import object_uuid
 from controllers.logic.inheritance import hosts_in_scope, zone_of
 from controllers.logic.pool import SUPPORTED
@@ -54,7 +56,21 @@ class Made:
 
 
 class DiskWork(DiskCalls):
-    """Shared by all volumes; keeps nothing."""
+    """Shared by all volumes."""
+
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        super().__init__(services, fleet)
+        self._started = services.now()
+        self._tried: dict[str, datetime] = {}
+        """uid of a Volume → when this process last asked for its disk."""
+
+    def made_at(self, obj: VolumeObj) -> datetime:
+        """When its disk was made at the latest: by its status, by this process, or by the one before."""
+        return obj.status.ready_at or self._tried.get(obj.uid, self._started)
+
+    def forget(self, uid: str) -> None:
+        """Its status tells by now, or it is gone."""
+        self._tried.pop(uid, None)
 
     # ------------------------------------------------------------ what shall be made
 
@@ -138,6 +154,7 @@ class DiskWork(DiskCalls):
             mark=mark, size=plan.size, provisioning=vtype.spec.provisioning if vtype else "Thin"
         )
         where, host = self.definition(pool), self.host_for(pool, prefer=self._near(obj))
+        self._tried[obj.uid] = self._services.now()
         try:
             if base:
                 facts = await self._clone(host, where, definition, base)

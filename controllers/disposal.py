@@ -31,13 +31,13 @@ class Disposal:
     attached until it is gone, and a Template as one that is going; by then both have looked for the image."""
 
     def __init__(self, services: Services, fleet: Fleet) -> None:
-        self._services, self._disks = services, DiskWork(services, fleet)
+        self._services, self.disks = services, DiskWork(services, fleet)
         self._leaving: dict[str, _Leaving] = {}
 
     async def dispose(self, obj: VolumeObj, pool: PoolObj, disk: str, *, retain: bool) -> None:
         """The disk goes, or stays with the mark `retained`; a cached image that only it needed goes too. Idempotent."""
         leaving = self._leaves(obj)
-        host, facts = await self._disks.find(pool, disk, obj.status.ready_at)
+        host, facts = await self.disks.find(pool, disk, self.disks.made_at(obj))
         mark = facts.mark if facts else None
         leaving.base = leaving.base or (mark.base if mark else "") or _made_from(obj)
         if facts is not None and facts.unreadable:
@@ -45,7 +45,7 @@ class Disposal:
             raise Refused("MarkUnreadable", text, after=60.0)
         if facts is not None and mark is not None and mark.uid == obj.uid:
             if retain and facts.exists and mark.state is not DiskState.CREATING:
-                await self._disks.retain(obj, pool, facts, mark, by=host)
+                await self.disks.retain(obj, pool, facts, mark, by=host)
                 if mark.base:
                     return
             else:
@@ -55,8 +55,8 @@ class Disposal:
             await self.drop_unused_base(pool, leaving.base, obj)
 
     async def _delete(self, pool: PoolObj, disk: str, uid: str, host: str) -> None:
-        await self._disks.delete(pool, disk, uid, by=host)
-        if await self._disks.look(pool, disk, by=host) is not None:
+        await self.disks.delete(pool, disk, uid, by=host)
+        if await self.disks.look(pool, disk, by=host) is not None:
             text = f"{pool.key} says that disk {disk} was deleted, and still shows it: that is asked for again."
             raise Refused("StillThere", text, after=STILL_THERE)
 
@@ -65,7 +65,7 @@ class Disposal:
         What a host lists may be old by what another one did (NFS): a clone that a Volume stands for counts without
         being seen, and one that is nobody's any more is looked for again for a while. Raises Refused then."""
         leaving = self._leaves(going)
-        host, facts = await self._disks.find(pool, base, _made_at(going, pool))
+        host, facts = await self.disks.find(pool, base, _made_at(going, pool))
         if facts is None or facts.mark is None or facts.mark.kind != "Template":
             return
         cache, uid = self._services.cache, facts.mark.uid
@@ -74,9 +74,9 @@ class Disposal:
             return
         if any(origin_on(pool, volume) == uid and self._will_look(volume) for volume in cache.all("Volume")):
             return
-        clones = [d.mark for d in await self._disks.disks_on(pool) if d.mark is not None and d.mark.base == base]
+        clones = [d.mark for d in await self.disks.disks_on(pool) if d.mark is not None and d.mark.base == base]
         if not clones:
-            await self._disks.delete(pool, base, uid, by=host)
+            await self.disks.delete(pool, base, uid, by=host)
         elif self._services.now() < leaving.since + SHOWN and all(map(self._goes, clones)):
             clone = f"{clones[0].uuid}-{clones[0].n}"
             text = f"{pool.key} shows disk {clone} still, a clone of {base}: one of the two goes last."

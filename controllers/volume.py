@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controllers.disks import DiskWork, Made, no_room
+from controllers.disks import Made, no_room
 from controllers.disposal import Disposal
 from controllers.engine.base import Again, Key, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet
@@ -50,7 +50,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         self, services: Services, fleet: Fleet, pools: PoolWork, disposal: Disposal, scheduler: Scheduler
     ) -> None:
         self._services, self._fleet, self._disposal, self._scheduler = services, fleet, disposal, scheduler
-        self._disks = DiskWork(services, fleet)
+        self._disks = disposal.disks
         self._namesakes = Namesakes(services, self._disks, pools)
         self._holding = Holding(services, fleet)
         self._verified: dict[str, float] = {}
@@ -217,6 +217,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
         """D2: a disk that was ready and is not there is Lost; it is never made again."""
         obj, disk = turn.obj, turn.status.disk
         assert disk is not None
+        self._disks.forget(obj.uid)
         pool = self._disk_pool(disk)
         self._check_host(pool, f"{turn.status.uuid}-{disk.n}")
         fresh = time.monotonic() - self._verified.get(obj.uid, -VERIFY_EVERY) < VERIFY_EVERY
@@ -302,6 +303,7 @@ class VolumeReconciler(Reconciler[VolumeSpec, VolumeStatus]):
             raise Refused(error.reason, waits, type_="Deleting", status="True", after=error.after) from None
         await turn.release()
         self._verified.pop(obj.uid, None)
+        self._disks.forget(obj.uid)
         self._holding.forget(obj.uid)
         for twin in self._services.cache.indexed("volume-uuid", volume_uuid(obj)):
             self._services.enqueue(twin.key)
