@@ -287,7 +287,19 @@ async def _take(work: Work, nic: Nic, address: str) -> bool:
         return bool(holder["instance"]["uid"] == work.obj.uid and holder["instance"]["interface"] == nic.spec.name)
     reserved = holder.get("reserved") or {}
     mine = reserved.get("namespace") == work.obj.namespace and reserved.get("name", work.obj.name) == work.obj.name
-    return bool(mine and address in nic.spec.addresses and _user(work, nic, address) is None)
+    if not mine or address not in nic.spec.addresses or _user(work, nic, address) is not None:
+        return False
+    return _first(work, Key("NetworkAddress", network.namespace, name), address)
+
+
+def _first(work: Work, reservation: Key, address: str) -> bool:
+    """Whether no other one took the reservation before, who still wants it."""
+    before = work.cache.by_uid(work.tools.reserved.get(reservation, ""))
+    wants = before is not None and any(address in n.addresses for n in before.spec.networks)
+    if wants and before is not None and before.uid != work.obj.uid:
+        return False
+    work.tools.reserved[reservation] = work.obj.uid
+    return True
 
 
 def _user(work: Work, nic: Nic, address: str) -> InstanceObj | None:

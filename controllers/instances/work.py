@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from controllers.engine.base import Obj, Services, Turn
+from controllers.engine.base import Key, Obj, Services, Turn
 from controllers.fleet.base import Fleet
 from controllers.logic import records
 from controllers.logic.runstrategy import Aim
@@ -26,6 +26,8 @@ class Tools:
     services: Services
     fleet: Fleet
     scheduler: Scheduler
+    reserved: dict[Key, str] = field(default_factory=dict)
+    """NetworkAddress that is a reservation → uid of the Instance that took it last: its status tells only later."""
 
 
 @dataclass(slots=True)

@@ -210,3 +210,15 @@ def test_d1_a_volume_whose_first_attachment_could_not_be_written_waits_for_no_si
     world.make("a", declared())
     world.runs("a")
     assert refused
+
+
+def test_a_reserved_address_is_taken_by_one_of_two_that_start_together(world: World) -> None:
+    claim = {"type": "Reserved", "reserved": {"namespace": TEAM}}
+    spec = {"networkRef": {"name": "lan"}, "address": "10.91.0.55", "claim": claim}
+    world.store.create("NetworkAddress", "lan.10-91-0-55", spec, TEAM)
+    nic = {"name": "lan", "networkRef": {"name": "lan"}, "addresses": ["10.91.0.55"]}
+    for name in ("a", "b"):
+        world.make(name, {**declared(), "networks": [nic]})
+    world.run(20.0)
+    reasons = sorted(condition(world.instance(name), "Ready")["reason"] for name in ("a", "b"))
+    assert reasons == ["AddressTaken", "Running"]
