@@ -42,6 +42,19 @@ async def test_after_a_401_the_credentials_are_read_again_and_the_request_is_sen
     assert len(server.requests) == 4
 
 
+async def test_a_kubeconfig_that_is_being_written_is_an_error_like_no_answer(
+    server: Server, client: Client, kubeconfig: Path
+) -> None:
+    async def never(_: web.Request) -> web.Response:
+        return web.json_response({}, status=401)
+
+    server.answer = never
+    kubeconfig.write_text("current-context: x")
+    with pytest.raises(ApiError, match="no usable kubeconfig") as refused:
+        await client.get("/x", kind="other")
+    assert refused.value.retryable
+
+
 async def test_a_429_is_obeyed(server: Server, client: Client) -> None:
     async def busy_once(request: web.Request) -> web.Response:
         if len(server.requests) == 1:

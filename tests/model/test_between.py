@@ -222,3 +222,15 @@ def test_a_reserved_address_is_taken_by_one_of_two_that_start_together(world: Wo
     world.run(20.0)
     reasons = sorted(condition(world.instance(name), "Ready")["reason"] for name in ("a", "b"))
     assert reasons == ["AddressTaken", "Running"]
+
+
+def test_a_host_whose_object_was_torn_away_holds_its_machine_no_more(world: World) -> None:
+    old, new = world.store.get("Host", HOSTS[0]), world.store.get("Host", HOSTS[1])
+    assert old is not None and new is not None
+    world.store.delete("Host", HOSTS[1])
+    world.run_until(lambda: world.store.get("Host", HOSTS[1]) is None, 60.0, "its name is free")
+    world.faults.set_host(HOSTS[1], machine_id=old["status"]["machineID"])
+    world.store.delete("Host", HOSTS[0])
+    world.store.patch("Host", HOSTS[0], {"metadata": {"finalizers": None}})
+    world.store.create("Host", HOSTS[1], new["spec"])
+    world.run_until(lambda: world.ready("Host", HOSTS[1]), 60.0, "it is the machine's host")
