@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from controllers.engine.base import Obj, Services
-from controllers.fleet.base import Fleet
+from controllers.fleet.base import Fleet, answered
 from controllers.logic.attachments import Claimant, grant
 from controllers.logic.pool import hosts_in_scope
 from controllers.logic.volumes import VolumeObj, made_by, volume_uuid
@@ -86,7 +86,7 @@ class Holding:
                 return f"domain {facts.name} on {host} has the disk"
         if self._known.get(obj.uid) == frozenset(a.uid for a in status.attachments) or status.attachments:
             return ""
-        silent = [host for host in scope if not self._answered(host)]
+        silent = [host for host in scope if not answered(self._services.cache, self._fleet, host)]
         if not silent:
             return ""
         shown = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
@@ -119,7 +119,7 @@ class Holding:
             who = f"Instance {obj.namespace}/{given.instance} is gone"
             for host, name in self._left(given, obj, status):
                 return f"{who}, and its machine {name} on Host {host} still has the disk: remove it there, or adopt it."
-            silent = [host for host in given.hosts if not self._answered(host)]
+            silent = [host for host in given.hosts if not answered(self._services.cache, self._fleet, host)]
             if silent:
                 return f"{who}, and its machine on Host {silent[0]}, which has not answered since, may have the disk."
         return ""
@@ -198,15 +198,8 @@ class Holding:
                 if disk and _uses(facts, disk):
                     yield host, facts
 
-    def _answered(self, host: str) -> bool:
-        """Listed over its present connection, validly out of service, or no Host at all any more."""
-        view = self._fleet.view(host)
-        if view is not None and view.instances is not None:
-            return True
-        return self._fleet.out_of_service(host) is not None or self._services.cache.get("Host", "", host) is None
-
     def _all_answered(self, hosts: Iterable[str]) -> bool:
-        return all(self._answered(host) for host in hosts)
+        return all(answered(self._services.cache, self._fleet, host) for host in hosts)
 
 
 def _disk(obj: VolumeObj, status: VolumeStatus) -> str:

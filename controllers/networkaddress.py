@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controllers.engine.base import Again, Cache, Key, NotYet, Obj, Reconciler, Refused, Services, Turn
-from controllers.fleet.base import Fleet
+from controllers.fleet.base import Fleet, answered
 from controllers.logic import addresses
 from crds.base import ADOPT
 from crds.networkaddress import CLAIMED, AddressUser, InstanceClaim, NetworkAddressSpec, NetworkAddressStatus
@@ -16,6 +16,7 @@ from crds.networkaddress import CLAIMED, AddressUser, InstanceClaim, NetworkAddr
 AddressObj = Obj[NetworkAddressSpec, NetworkAddressStatus]
 ORPHAN_AGAIN = 30.0
 """Seconds between looks whether an orphan is still there."""
+NAMED = 5
 MOST_WOKEN = 8
 """Instances that are woken when one address becomes free."""
 
@@ -46,7 +47,7 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
             return await self._delete(turn, user)
         orphan = None
         if obj.spec.claim.type == "Instance" and await self._abandoned(obj):
-            orphan = self._orphan(obj)
+            orphan = self._orphan(obj) or self._unheard(obj)
             if orphan is None:
                 await self._services.api.delete("NetworkAddress", obj.namespace, obj.name, obj.uid)
                 return None
@@ -114,6 +115,21 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
                     f"{ADOPT}={claim.uuid}, or remove the machine there."
                 )
         return None
+
+    def _unheard(self, obj: AddressObj) -> str | None:
+        """Of a claim that its instance has not given back: hosts that may have its machine and do not tell."""
+        claim = obj.spec.claim.instance
+        network = self._services.cache.get("Network", obj.namespace, obj.spec.network_ref.name)
+        zone = network.spec.zone_ref.name if network is not None and claim is not None else ""
+        hosts = self._fleet.hosts_in_zone(zone) if zone else ()
+        silent = sorted(h for h in hosts if not answered(self._services.cache, self._fleet, h))
+        if claim is None or not silent:
+            return None
+        names = ", ".join(silent[:NAMED]) + (f" and {len(silent) - NAMED} more" if len(silent) > NAMED else "")
+        return (
+            f"Instance {claim.namespace}/{claim.name} is gone, and its machine may use {obj.spec.address} on Host "
+            f"{names}, not heard of now (off for good: say so by spec.outOfService there)."
+        )
 
     def _wake_waiting(self, obj: AddressObj) -> None:
         """Who has waited longest for an address of its network looks at once; the others do by and by."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from controllers.engine.base import Cache
 from drivers.base import Action, EndPoint, HostFacts, InstanceFacts
 
 R = TypeVar("R")
@@ -121,3 +122,12 @@ class Fleet(Protocol):
     def out_of_service(self, host: str) -> datetime | None:
         """The moment at which the host was validly declared off (H1); None if it was not, or has answered since. It
         frees only placements decided before that moment."""
+
+
+def answered(cache: Cache, fleet: Fleet, host: str) -> bool:
+    """Whether it is known what is on a host: listed over its present connection, validly out of service, or no Host at
+    all any more."""
+    view = fleet.view(host)
+    if view is not None and view.instances is not None:
+        return True
+    return fleet.out_of_service(host) is not None or cache.get("Host", "", host) is None

@@ -42,6 +42,10 @@ async def test_after_a_401_the_credentials_are_read_again_and_the_request_is_sen
     assert len(server.requests) == 4
 
 
+def _cut_short(kubeconfig: Path) -> None:
+    kubeconfig.write_text("current-context: x")
+
+
 async def test_a_kubeconfig_that_is_being_written_is_an_error_like_no_answer(
     server: Server, client: Client, kubeconfig: Path
 ) -> None:
@@ -49,7 +53,7 @@ async def test_a_kubeconfig_that_is_being_written_is_an_error_like_no_answer(
         return web.json_response({}, status=401)
 
     server.answer = never
-    kubeconfig.write_text("current-context: x")
+    _cut_short(kubeconfig)
     with pytest.raises(ApiError, match="no usable kubeconfig") as refused:
         await client.get("/x", kind="other")
     assert refused.value.retryable

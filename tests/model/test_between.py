@@ -234,3 +234,21 @@ def test_a_host_whose_object_was_torn_away_holds_its_machine_no_more(world: Worl
     world.store.patch("Host", HOSTS[0], {"metadata": {"finalizers": None}})
     world.store.create("Host", HOSTS[1], new["spec"])
     world.run_until(lambda: world.ready("Host", HOSTS[1]), 60.0, "it is the machine's host")
+
+
+def test_after_a_start_the_address_of_one_that_was_torn_away_waits_for_hosts_that_are_silent(world: World) -> None:
+    world.make("a", declared())
+    world.runs("a")
+    host = world.domains("a")[0].host
+    world.kill()
+    world.lose_host(host, power_loss=False)
+    world.tear("Instance", "a")
+    world.start()
+    world.rest()
+    [claim] = world.store.all("NetworkAddress")
+    assert f"on Host {host}, not heard of now" in condition(claim, "Ready")["message"]
+    world.return_host(host)
+    world.rest()
+    assert "remove the machine there" in condition(world.store.all("NetworkAddress")[0], "Ready")["message"]
+    world.remove_orphans()
+    world.run_until(lambda: not world.store.all("NetworkAddress"), 120.0, "it is free")
