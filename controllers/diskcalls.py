@@ -5,7 +5,7 @@ Used by `controllers.disks` and `controllers.images`.
 Raises Refused PoolNotReachable when there is no such host, and DriverError.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,16 +34,20 @@ class DiskCalls:
     def host_for(self, pool: PoolObj, prefer: Iterable[str] = (), only: Iterable[str] | None = None) -> str:
         """A host on which the pool is connected and whose connection is up. Raises Refused PoolNotReachable."""
         first, among = set(prefer), None if only is None else set(only)
-        hosts = [h for h in self._hosts(pool) if among is None or h in among]
-        if hosts:
-            return min(hosts, key=lambda h: (h not in first, h))
+        for host in self._hosts(pool, first):
+            if among is None or host in among:
+                return host
         ready = pool.condition("Ready") or {}
         why = f": {ready.get('message')}" if ready.get("status") == "False" and ready.get("message") else "."
         raise Refused("PoolNotReachable", f"No host reaches {pool.key} now{why}", after=self.patience(pool))
 
-    def _hosts(self, pool: PoolObj) -> list[str]:
-        views = {h.name: self._fleet.view(h.name) for h in pool.status.hosts if h.state == "Ready"}
-        return sorted(host for host, view in views.items() if view is not None and view.instances is not None)
+    def _hosts(self, pool: PoolObj, first: Collection[str] = ()) -> Iterator[str]:
+        """All of them, `first` those."""
+        connected = [str(h.name) for h in pool.status.hosts if h.state == "Ready"]
+        for host in sorted(connected, key=lambda h: (h not in first, h)):
+            view = self._fleet.view(host)
+            if view is not None and view.instances is not None:
+                yield host
 
     def patience(self, pool: PoolObj) -> float:
         """Seconds until asking again for a pool that no host reaches can help."""
