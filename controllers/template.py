@@ -353,11 +353,13 @@ def _whole(facts: DiskFacts | None) -> DiskFacts | None:
 
 
 def _needs(other: Obj[Any, Any], template: TemplateObj) -> bool:
-    """Whether an object that names the template cannot do without it: a disk not made yet, a disc in a drive."""
+    """Whether an object that names the template cannot do without it: a disk not made yet (one that is lost is not made
+    again), a disc in a drive."""
     if other.problem:
         return False
     if other.key.kind == "Volume":
-        return other.status.disk is None and not other.deleting and not came_late(other, template)
+        lost = (other.condition("Ready") or {}).get("reason") == "Lost"
+        return other.status.disk is None and not other.deleting and not lost and not came_late(other, template)
     return other.key.kind == "Instance" and _in_drive(other, template)
 
 

@@ -351,10 +351,13 @@ class Invariants:
             f"domain {d.title} on {d.host} is left" for d in self.world.faults.domains()
             if _ours(_mark(d)) and _uid(d) not in torn
         )  # fmt: skip
-        for disk in self.world.disks():
-            mark, _ = read_mark(disk.mark)
-            if mark and _ours(mark) and mark.kind == "Volume" and mark.uid not in torn and mark.made_by not in torn:
-                yield f"disk {disk.disk} of {mark.name} is left"
+        marks = {disk.disk: mark for disk in self.world.disks() if (mark := read_mark(disk.mark)[0]) and _ours(mark)}
+        bases = {mark.base for mark in marks.values()}
+        for disk, mark in marks.items():
+            if (mark.kind == "Template" and disk not in bases) or (
+                mark.kind == "Volume" and mark.uid not in torn and mark.made_by not in torn
+            ):
+                yield f"disk {disk} of {mark.kind} {mark.name} is left"
 
     def _uuid(self, obj: Obj) -> str:
         return object_uuid(None, obj["metadata"]["uid"])

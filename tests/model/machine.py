@@ -137,6 +137,18 @@ class CloudMachine(RuleBasedStateMachine):
             self.here.store.create("Volume", name, {"zoneRef": {"name": "zone-1"}, "size": "1Gi"}, TEAM)
 
     @rule(name=VOLUMES)
+    def make_clone(self, name: str) -> None:
+        self.here.make_clone(name)
+
+    @rule()
+    def template_is_deleted(self) -> None:
+        self.here.delete("Template", "tiny")
+
+    @rule()
+    def template_is_made_again(self) -> None:
+        self.here.make_template()
+
+    @rule(name=VOLUMES)
     def grow_volume(self, name: str) -> None:
         if self.here.store.get("Volume", name, TEAM) is not None:
             self.here.store.patch("Volume", name, {"spec": {"size": "2Gi"}}, TEAM)
@@ -380,4 +392,6 @@ class CloudMachine(RuleBasedStateMachine):
             self.checks.always()
             world.tidy()
             world.remove_orphans()
+        world.delete("Template", "tiny")
+        world.rest(healed=True)
         self.checks.nothing_left()

@@ -76,25 +76,19 @@ class World:
         )
         for host in HOSTS:
             simulated = {"type": "Simulated", "simulated": {"cpus": CPUS, "memory": f"{MEMORY}Gi"}}
-            create(
-                "Host",
-                host,
-                {"hostClusterRef": {"name": "sim-1"}, "connection": simulated, "reserved": {"memory": "0"}},
-            )
+            spec = {"hostClusterRef": {"name": "sim-1"}, "connection": simulated, "reserved": {"memory": "0"}}
+            create("Host", host, spec)
         kind = {"type": "Simulated", "simulated": {"capacity": "100Gi"}}
         create("StoragePool", "pool-1", {"scope": {"type": "HostCluster", "hostClusterRef": {"name": "sim-1"}}, **kind})
         scope = {"type": "Zone", "zoneRef": {"name": "zone-1"}}
         create("ImageStore", "images-1", {"scope": scope, **kind, "allowedSources": {"cidrs": ["127.0.0.0/8"]}})
-        subnet = {
-            "cidr": "10.91.0.0/24",
-            "gateway": "10.91.0.1",
-            "ranges": [{"start": "10.91.0.50", "end": "10.91.0.61"}],
-        }
+        ranges = [{"start": "10.91.0.50", "end": "10.91.0.61"}]
+        subnet = {"cidr": "10.91.0.0/24", "gateway": "10.91.0.1", "ranges": ranges}
         network = {"zoneRef": {"name": "zone-1"}, "type": "Physical", "physical": {"network": "lan"}}
         create("Network", "lan", {**network, "ipam": {"subnets": [subnet]}}, TEAM)
         source = self.images.put(qcow2())
-        http = {"type": "HTTP", "http": {"url": source.url, "checksum": source.checksum}}
-        create("Template", "tiny", {"format": "QCOW2", "source": http}, TEAM)
+        self.image = {"type": "HTTP", "http": {"url": source.url, "checksum": source.checksum}}
+        self.make_template()
         self.start()
         self.run_until(lambda: all(self.ready("Host", host) for host in HOSTS), 60.0, "hosts ready")
         self.run_until(lambda: self.ready("StoragePool", "pool-1"), 60.0, "pool ready")
@@ -177,6 +171,16 @@ class World:
     def make(self, name: str, spec: Obj) -> None:
         if self.instance(name) is None:
             self.store.create("Instance", name, {"zoneRef": {"name": "zone-1"}, **spec}, TEAM)
+
+    def make_template(self) -> None:
+        if self.store.get("Template", "tiny", TEAM) is None:
+            self.store.create("Template", "tiny", {"format": "QCOW2", "source": self.image}, TEAM)
+
+    def make_clone(self, name: str) -> None:
+        """A Volume made from that Template."""
+        source = {"type": "Template", "template": {"templateRef": {"name": "tiny"}}}
+        if self.store.get("Volume", name, TEAM) is None:
+            self.store.create("Volume", name, {"zoneRef": {"name": "zone-1"}, "size": "1Gi", "source": source}, TEAM)
 
     def runs(self, name: str) -> None:
         """Wait until it is Ready as running."""
@@ -342,6 +346,7 @@ class World:
                     )
                 case "RunsTwice":
                     self.with_domain(name, lambda d: self.faults.remove(d.host, d.uuid), Power.RUNNING, Power.PAUSED)
+        self.make_template()
         self._ignore_orphans()
 
     def _ignore_orphans(self) -> None:
