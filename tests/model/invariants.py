@@ -328,9 +328,11 @@ class Invariants:
         return any(found and obj["metadata"]["uid"] not in found for found in holders.values())
 
     def _room(self, obj: Obj) -> bool:
-        """Whether a host has room for it, as we count."""
-        wanted = obj["spec"]["resources"]
-        return any(self._taken_by_placement(host) + wanted["cpus"] <= CPUS * LIMIT // 100 for host in HOSTS)
+        """Whether a host has room for it, as we count: machines whose objects are gone take theirs."""
+        taken = {host: self._taken_by_placement(host) for host in HOSTS}
+        for domain in self.world.orphans():
+            taken[domain.host] += domain.live.cpus if domain.live and _ours(_mark(domain)) else 0
+        return any(cpus + obj["spec"]["resources"]["cpus"] <= CPUS * LIMIT // 100 for cpus in taken.values())
 
     def _taken_by_placement(self, host: str) -> int:
         cpus = sum(

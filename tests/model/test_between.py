@@ -32,6 +32,13 @@ def refuse_once(
     return refused
 
 
+def _until_orphan(world: World, volume: str) -> None:
+    def reason() -> object:
+        return condition(world.store.get("Volume", volume, TEAM), "Ready").get("reason")
+
+    world.run_until(lambda: reason() == "OrphanExists", 120.0, "it waits for the orphan")
+
+
 def test_n2_the_orphan_of_its_name_is_found_among_more_than_a_status_can_list(world: World) -> None:
     names = [f"v{n:02d}" for n in range(40)]
     for name in names:
@@ -43,8 +50,7 @@ def test_n2_the_orphan_of_its_name_is_found_among_more_than_a_status_can_list(wo
     world.start()
     world.rest()
     world.store.create("Volume", names[-1], BLANK, TEAM)
-    world.run(10.0)
-    assert condition(world.store.get("Volume", names[-1], TEAM), "Ready")["reason"] == "OrphanExists"
+    _until_orphan(world, names[-1])
 
 
 def test_n2_what_became_an_orphan_while_no_operator_ran_is_found_before_a_blank_disk_is_made(world: World) -> None:
@@ -54,8 +60,7 @@ def test_n2_what_became_an_orphan_while_no_operator_ran_is_found_before_a_blank_
     world.tear("Volume", "v1")
     world.store.create("Volume", "v1", BLANK, TEAM)
     world.start()
-    world.run(20.0)
-    assert condition(world.store.get("Volume", "v1", TEAM), "Ready")["reason"] == "OrphanExists"
+    _until_orphan(world, "v1")
     assert len(world.disks()) == 1
 
 
@@ -85,7 +90,7 @@ def test_d4_a_thick_disk_that_is_retained_keeps_no_image(world: World) -> None:
     world.delete("Template", "tiny")
     world.run_until(lambda: world.store.get("Template", "tiny", TEAM) is None, 60.0, "the template goes")
     world.delete("Volume", "v1")
-    world.rest()
+    world.run_until(lambda: world.store.get("Volume", "v1", TEAM) is None, 120.0, "v1 goes")
     assert ['"retained"' in disk.mark for disk in world.disks()] == [True]
 
 
@@ -155,11 +160,14 @@ def test_the_address_of_a_machine_on_a_silent_host_is_kept_when_its_instance_is_
     world.lose_host(host, power_loss=False)
     world.run(30.0)
     world.tear("Instance", "a")
-    world.rest()
     [claim] = world.store.all("NetworkAddress")
-    told = condition(claim, "Ready")
-    assert told["reason"] == "HeldByOrphan"
-    assert f"Host {host}, which does not answer" in told["message"]
+    name = claim["metadata"]["name"]
+
+    def told() -> Obj:
+        return condition(world.store.get("NetworkAddress", name, TEAM), "Ready")
+
+    world.run_until(lambda: told().get("reason") == "HeldByOrphan", 120.0, "it is held")
+    assert f"Host {host}, which does not answer" in told()["message"]
 
 
 def test_n3_who_waits_for_a_uuid_has_it_soon_after_its_holder_went(world: World) -> None:
@@ -219,9 +227,11 @@ def test_a_reserved_address_is_taken_by_one_of_two_that_start_together(world: Wo
     nic = {"name": "lan", "networkRef": {"name": "lan"}, "addresses": ["10.91.0.55"]}
     for name in ("a", "b"):
         world.make(name, {**declared(), "networks": [nic]})
-    world.run(20.0)
-    reasons = sorted(condition(world.instance(name), "Ready")["reason"] for name in ("a", "b"))
-    assert reasons == ["AddressTaken", "Running"]
+
+    def reasons() -> list[str]:
+        return sorted(str(condition(world.instance(name), "Ready").get("reason")) for name in ("a", "b"))
+
+    world.run_until(lambda: reasons() == ["AddressTaken", "Running"], 120.0, "one has it")
 
 
 def test_a_host_whose_object_was_torn_away_holds_its_machine_no_more(world: World) -> None:
@@ -244,11 +254,13 @@ def test_after_a_start_the_address_of_one_that_was_torn_away_waits_for_hosts_tha
     world.lose_host(host, power_loss=False)
     world.tear("Instance", "a")
     world.start()
-    world.rest()
-    [claim] = world.store.all("NetworkAddress")
-    assert f"on Host {host}, not heard of now" in condition(claim, "Ready")["message"]
+
+    def told() -> str:
+        [claim] = world.store.all("NetworkAddress")
+        return str(condition(claim, "Ready").get("message"))
+
+    world.run_until(lambda: f"on Host {host}, not heard of now" in told(), 120.0, "it waits for the host")
     world.return_host(host)
-    world.rest()
-    assert "remove the machine there" in condition(world.store.all("NetworkAddress")[0], "Ready")["message"]
+    world.run_until(lambda: "remove the machine there" in told(), 120.0, "the machine is seen")
     world.remove_orphans()
     world.run_until(lambda: not world.store.all("NetworkAddress"), 120.0, "it is free")
