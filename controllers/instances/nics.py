@@ -295,8 +295,8 @@ async def _take(work: Work, nic: Nic, address: str) -> bool:
 def _first(work: Work, reservation: Key, address: str) -> bool:
     """Whether no other one took the reservation before, who still wants it."""
     before = work.cache.by_uid(work.tools.reserved.get(reservation, ""))
-    wants = before is not None and any(address in n.addresses for n in before.spec.networks)
-    if wants and before is not None and before.uid != work.obj.uid:
+    other = before is not None and before.uid != work.obj.uid
+    if before is not None and other and any(address in n.addresses for n in before.spec.networks):
         return False
     work.tools.reserved[reservation] = work.obj.uid
     return True

@@ -107,15 +107,23 @@ def test_a_pool_that_is_deleted_goes_after_the_volume_that_was_to_be_made_there(
     world.run_until(lambda: world.store.get("StoragePool", "pool-1") is None, 300.0, "the pool goes")
 
 
-def test_n2_an_adoption_that_was_paused_goes_on(world: World) -> None:
+def _orphan(world: World) -> str:
+    """The UUID of a running machine whose Instance `a` is gone."""
     world.make("a", declared())
     world.runs("a")
     uuid = world.uuid("a")
     world.tear("Instance", "a")
-    world.store.create(
-        "Instance", "a", {"zoneRef": {"name": "zone-1"}, **declared()}, TEAM,
-        annotations={"stratiform.dev/adopt": uuid, "stratiform.dev/paused": "true"},
-    )  # fmt: skip
+    return uuid
+
+
+def _adopt(world: World, uuid: str, **annotations: str) -> None:
+    marks = {f"stratiform.dev/{name}": value for name, value in {"adopt": uuid, **annotations}.items()}
+    world.store.create("Instance", "a", {"zoneRef": {"name": "zone-1"}, **declared()}, TEAM, annotations=marks)
+
+
+def test_n2_an_adoption_that_was_paused_goes_on(world: World) -> None:
+    uuid = _orphan(world)
+    _adopt(world, uuid, paused="true")
     world.rest()
     world.annotate("Instance", "a", "paused", None)
     world.runs("a")
@@ -123,16 +131,9 @@ def test_n2_an_adoption_that_was_paused_goes_on(world: World) -> None:
 
 
 def test_n2_an_adoption_whose_turn_ended_before_the_mark_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.make("a", declared())
-    world.runs("a")
-    uuid = world.uuid("a")
-    world.tear("Instance", "a")
-
+    uuid = _orphan(world)
     refuse_once(world, monkeypatch, "PATCH", "/instances/a")
-    world.store.create(
-        "Instance", "a", {"zoneRef": {"name": "zone-1"}, **declared()}, TEAM,
-        annotations={"stratiform.dev/adopt": uuid},
-    )  # fmt: skip
+    _adopt(world, uuid)
     world.runs("a")
     assert [(d.uuid, d.power) for d in world.faults.domains()] == [(uuid, Power.RUNNING)]
     world.delete("Instance", "a")

@@ -1,6 +1,5 @@
 """Calls about disks that go on after another host, or nobody any more, has taken their place: nothing is lost by them."""
 
-import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,14 +31,13 @@ def other(kvm: KVMBackend, nfs: PoolDefinition) -> EndPoint:
 def after_next_listing(node: EndPoint, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
     """Do something at the end of node-1's next look at a pool: what it goes on with is older."""
     storage: Any = node.storage
-    refresh, deeds = storage._disks.mounts.refresh, list[Callable[[], object]]()
+    refresh, deeds = Mounts.refresh, list[Callable[[], object]]()
 
     def listed(self: Mounts, there: Any) -> None:
-        refresh(there) if self is storage._disks.mounts else original(self, there)
+        refresh(self, there)
         if deeds and self is storage._disks.mounts:
             deeds.pop()()
 
-    original = Mounts.refresh
     monkeypatch.setattr(Mounts, "refresh", listed)
     return deeds.append
 
@@ -63,17 +61,14 @@ def test_a_disk_that_is_there_when_it_is_to_be_made_is_not_deleted_for_it(
     """The other host came between the mark and the disk."""
     wanted = disk_definition()
 
-    def meanwhile(_raw: Any, there: Any) -> int:
-        other.storage.create_disk(nfs, wanted)
-        made: int = blank(_raw, there)
-        return made
-
     disks: Any = node.storage._disks  # type: ignore[attr-defined]
-    make, blank = disks.make, lambda *_: 0
+    make = disks.make
 
-    def interrupted(pool: Any, definition: Any, what: str, inner: Any) -> Any:
-        nonlocal blank
-        blank = inner
+    def interrupted(pool: Any, definition: Any, what: str, blank: Any) -> Any:
+        def meanwhile(raw: Any, there: Any) -> Any:
+            other.storage.create_disk(nfs, wanted)
+            return blank(raw, there)
+
         return make(pool, definition, what, meanwhile)
 
     disks.make = interrupted
@@ -94,9 +89,10 @@ def test_a_call_that_was_given_up_changes_nothing_when_it_goes_on(
 
     def call(self: Bounded, subject: str, what: str, run: Callable[[], Any], seconds: float = 30.0) -> Any:
         def noted() -> Any:
-            with contextlib.ExitStack() as last:
-                last.callback(ended.set)
+            try:
                 return run()
+            finally:
+                ended.set()
 
         return work(self, subject, what, noted, seconds)
 
