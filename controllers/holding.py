@@ -12,6 +12,7 @@ from controllers.engine.base import Obj, Services
 from controllers.fleet.base import Fleet, answered
 from controllers.logic.attachments import Claimant, grant
 from controllers.logic.pool import hosts_in_scope
+from controllers.logic.references import some
 from controllers.logic.volumes import VolumeObj, made_by, volume_uuid
 from crds.volume import Attachment, VolumeStatus
 from drivers.base import InstanceFacts, Power
@@ -89,11 +90,9 @@ class Holding:
         silent = [host for host in scope if not answered(self._services.cache, self._fleet, host)]
         if not silent:
             return ""
-        shown = ", ".join(silent[:5]) + (f" and {len(silent) - 5} more" if len(silent) > 5 else "")
         return (
-            f"it is not known who had the disk before this operator was started until {shown} has answered (powered "
-            "off "
-            "for good: say so by its spec.outOfService)"
+            "it is not known who had the disk before this operator was started until "
+            f"{some(silent)} has answered (powered off for good: say so by its spec.outOfService)"
         )
 
     def _forget_since(self, uid: str, known: frozenset[str] | None, fresh: bool) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 from controllers.engine.base import Again, Cache, Key, NotYet, Obj, Reconciler, Refused, Services, Turn
 from controllers.fleet.base import Fleet, answered
 from controllers.logic import addresses
+from controllers.logic.references import some
 from crds.base import ADOPT
 from crds.networkaddress import CLAIMED, AddressUser, InstanceClaim, NetworkAddressSpec, NetworkAddressStatus
 
 AddressObj = Obj[NetworkAddressSpec, NetworkAddressStatus]
 ORPHAN_AGAIN = 30.0
 """Seconds between looks whether an orphan is still there."""
-NAMED = 5
 MOST_WOKEN = 8
 """Instances that are woken when one address becomes free."""
 
@@ -125,10 +125,9 @@ class NetworkAddressReconciler(Reconciler[NetworkAddressSpec, NetworkAddressStat
         silent = sorted(h for h in hosts if not answered(self._services.cache, self._fleet, h))
         if claim is None or not silent:
             return None
-        names = ", ".join(silent[:NAMED]) + (f" and {len(silent) - NAMED} more" if len(silent) > NAMED else "")
         return (
             f"Instance {claim.namespace}/{claim.name} is gone, and its machine may use {obj.spec.address} on Host "
-            f"{names}, not heard of now (off for good: say so by spec.outOfService there)."
+            f"{some(silent)}, not heard of now (off for good: say so by spec.outOfService there)."
         )
 
     def _wake_waiting(self, obj: AddressObj) -> None:

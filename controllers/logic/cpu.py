@@ -7,6 +7,7 @@ baseline is computed once and kept: a host that would narrow it is refused, one 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controllers.logic.references import some
 from drivers.base import CPUFacts
 
 SHOWN = 8
@@ -39,8 +40,7 @@ def narrows(cpu: CPUFacts, model: str | None, vendor: str | None, features: Sequ
     """Why a host with this CPU would narrow the baseline, in words; "" if it can do all of it."""
     missing = sorted(set(features) - set(cpu.features))
     if missing:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        return f"its CPU ({cpu.model}) lacks {', '.join(missing[:SHOWN])}{more}"
+        return f"its CPU ({cpu.model}) lacks {some(missing, SHOWN)}"
     if vendor and cpu.vendor and cpu.vendor != vendor:
         return f"its CPU is of {cpu.vendor}, the cluster's baseline of {vendor}"
     if not features and model and cpu.model != model:

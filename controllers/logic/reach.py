@@ -11,6 +11,7 @@ from typing import Any
 
 from controllers.engine.base import Cache, Obj
 from controllers.logic.pool import address
+from controllers.logic.references import some
 from crds.base import Orphan
 from crds.capacity import Children
 from crds.storagepool import PoolHost
@@ -86,8 +87,7 @@ def _told(reaches: Sequence[Reach]) -> str:
         by_text.setdefault(reach.message.rstrip("."), []).append(reach.host)
     parts = []
     for text, hosts in by_text.items():
-        more = f" and {len(hosts) - NAMED} more" if len(hosts) > NAMED else ""
-        parts.append(f"{', '.join(hosts[:NAMED])}{more}: {text}")
+        parts.append(f"{some(hosts, NAMED)}: {text}")
     return "; ".join(parts)[:MOST_TEXT]
 
 

@@ -1,12 +1,18 @@
-"""Who refers to an object, in the words of a condition. Pure; used by `controllers.deletion` for every kind."""
+"""Who refers to an object, and lists of names, in the words of a condition. Pure; used for every kind."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from controllers.engine.base import Key
 
 NAMED = 5
 """How many of each kind are named; the rest is counted."""
+
+
+def some(names: Sequence[str], most: int = NAMED) -> str:
+    """The first of them, and how many more there are: "node-1, node-2 and 7 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def in_use(key: Key, holders: Iterable[Key]) -> str:
@@ -21,9 +27,7 @@ def in_use(key: Key, holders: Iterable[Key]) -> str:
 
 def _of_kind(kind: str, keys: list[Key]) -> str:
     names = [f"{k.namespace}/{k.name}" if k.namespace else k.name for k in keys]
-    more = len(names) - NAMED
-    shown = ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-    return f"{len(names)} {_plural(kind) if len(names) > 1 else kind} ({shown})"
+    return f"{len(names)} {_plural(kind) if len(names) > 1 else kind} ({some(names)})"
 
 
 def _plural(kind: str) -> str:

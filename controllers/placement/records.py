@@ -13,6 +13,7 @@ from controllers.fleet.base import HostView, Link
 from controllers.logic.capacity import Taken, counts, host_capacity
 from controllers.logic.host import frees
 from controllers.logic.inheritance import effective_allocation, in_scope, lineage, own_allocation
+from controllers.logic.references import some
 from controllers.placement.core.asks import Claim, HostWish, TermKey, TermWant
 from controllers.placement.core.hosts import Audience, HostRecord
 from controllers.placement.core.pools import PoolRecord
@@ -91,8 +92,7 @@ def why_other_cpu(facts: HostFacts, cluster: Obj[Any, Any]) -> str:
     if facts.cpu.features:
         lacking = sorted(set(known.features) - set(facts.cpu.features))
         if lacking:
-            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-            return f"lacks CPU features {', '.join(lacking[:5])}{more} of HostCluster {cluster.name} (status.cpu)"
+            return f"lacks CPU features {some(lacking)} of HostCluster {cluster.name} (status.cpu)"
     return ""
 
 
